@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "engine/base/error.h"
+
+namespace grainmill {
+
+struct FileInfo {
+  std::uint64_t size_bytes = 0;
+  std::uint64_t allocated_bytes = 0;  // what it takes on its file system
+  std::int64_t mtime_ns = 0;          // since the epoch
+  std::uint64_t device = 0;           // with inode: which file it is, whatever it is called
+  std::uint64_t inode = 0;
+};
+
+// Where the next stored bytes lie. Everything before `begin` is a hole of the file system.
+struct DataRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;  // begin == end: no more data up to the end of the file
+};
+
+// One open file: the only door to its bytes, and the place where tests inject faults.
+// Threads: all methods may be called from several threads at once, on ranges that do not overlap where one of
+// them writes. Errors carry path() and, where there is one, the offset.
+class File {
+ public:
+  virtual ~File() = default;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  // The name it was opened by, for messages.
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+  // Reads up to buffer.size() bytes; fewer only at the end of the file.
+  [[nodiscard]] virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> buffer) const = 0;
+
+  // Writes all of `bytes`, or fails.
+  [[nodiscard]] virtual Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
+
+  // Sets the length; what is new reads as zeros and takes no space.
+  [[nodiscard]] virtual Status resize(std::uint64_t size_bytes) = 0;
+
+  // Returns when everything written before has reached the device.
+  [[nodiscard]] virtual Status sync() = 0;
+
+  // Asked of the operating system on every call: files change under us.
+  [[nodiscard]] virtual Result<FileInfo> info() const = 0;
+
+  // The first stored range at or after `offset`. A file system that does not know holes reports one range up to
+  // the end of the file. Stored bytes may still all be zero.
+  [[nodiscard]] virtual Result<DataRange> next_data(std::uint64_t offset) const = 0;
+
+  // Reads exactly buffer.size() bytes. The end of the file in between is damage (or a file that shrank) and an
+  // error of kind corrupt that says how much was there.
+  [[nodiscard]] Status read_exact_at(std::uint64_t offset, std::span<std::byte> buffer) const;
+
+ protected:
+  explicit File(std::string path) : path_(std::move(path)) {}
+
+ private:
+  std::string path_;
+};
+
+}  // namespace grainmill

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/io/file.h"
+
+namespace grainmill {
+
+enum class Durability : std::uint8_t {
+  synced,    // published only after the bytes and the name have reached the device
+  unsynced,  // for scratch work: published at once, lost if the machine stops
+};
+
+// A file that is being made and does not have its name yet. Destroying it without publish() leaves nothing.
+class PendingFile {
+ public:
+  virtual ~PendingFile() = default;
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+
+  [[nodiscard]] virtual File& file() = 0;
+
+  // Gives the file its final name in one atomic step, replacing what had that name. On failure nothing has the
+  // final name that had it not before. May be called once.
+  [[nodiscard]] virtual Status publish(Durability durability) = 0;
+
+ protected:
+  PendingFile() = default;
+};
+
+// The files there are. Only regular files are ever opened: no device, FIFO, socket or directory, and nothing on
+// /proc, /sys or their like, whoever names it; those fail with `unsupported`.
+// Threads: all methods may be called from several threads at once.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+  FileSystem() = default;
+  FileSystem(const FileSystem&) = delete;
+  FileSystem& operator=(const FileSystem&) = delete;
+
+  // Opens, for reading, a file that the user named.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> open_read(const std::string& path) = 0;
+
+  // Opens `relative` for reading if it lies in or below `folder` after every symbolic link has been followed;
+  // `denied` otherwise. Resolved by the kernel in one step, so there is no race to win.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
+                                                                   const std::string& relative) = 0;
+
+  // Begins a file that will be called `path`. Its folder must exist.
+  [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_pending(const std::string& path) = 0;
+
+  // Removes a file; fine if there is none.
+  [[nodiscard]] virtual Status remove(const std::string& path) = 0;
+
+  // The absolute path with every symbolic link resolved. The file must exist.
+  [[nodiscard]] virtual Result<std::string> canonical(const std::string& path) = 0;
+
+  // The names in a folder, in no order.
+  [[nodiscard]] virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;
+};
+
+// The operating system's own files. One object for the whole program.
+[[nodiscard]] FileSystem& posix_file_system();
+
+// The folder part of a path ("." when it has none), and the name part.
+[[nodiscard]] std::string folder_of(const std::string& path);
+[[nodiscard]] std::string name_of(const std::string& path);
+
+}  // namespace grainmill

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/io/posix_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+namespace grainmill {
+namespace {
+
+// The kernel takes at most this much in one call (read(2), NOTES), rounded down to keep transfers aligned.
+constexpr std::size_t kMaxTransfer = 0x7ffff000 & ~std::size_t{0xfffff};
+
+std::unexpected<Error> io_error(const std::string& path, std::uint64_t offset, std::string_view action) {
+  Error error = os_error(errno, path, action);
+  error.offset = offset;
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace
+
+Error os_error(int error_number, const std::string& path, std::string_view action) {
+  const bool absent = error_number == ENOENT || error_number == ENOTDIR;
+  return Error{absent ? ErrorKind::not_found : ErrorKind::io, path, std::nullopt,
+               fmt::format("cannot {}: {}", action, std::generic_category().message(error_number))};
+}
+
+PosixFile::~PosixFile() { ::close(descriptor_); }
+
+Result<std::size_t> PosixFile::read_at(std::uint64_t offset, std::span<std::byte> buffer) const {
+  std::size_t done = 0;
+  while (done < buffer.size()) {
+    const std::size_t want = std::min(buffer.size() - done, kMaxTransfer);
+    const ssize_t got = ::pread(descriptor_, buffer.data() + done, want, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return io_error(path(), offset + done, "read");
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return done;
+}
+
+Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const std::size_t want = std::min(bytes.size() - done, kMaxTransfer);
+    const ssize_t put = ::pwrite(descriptor_, bytes.data() + done, want, static_cast<off_t>(offset + done));
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return io_error(path(), offset + done, "write");
+    done += static_cast<std::size_t>(put);
+  }
+  return {};
+}
+
+Status PosixFile::resize(std::uint64_t size_bytes) {
+  if (::ftruncate(descriptor_, static_cast<off_t>(size_bytes)) == 0) return {};
+  return io_error(path(), size_bytes, "set the length");
+}
+
+Status PosixFile::sync() {
+  if (::fsync(descriptor_) == 0) return {};
+  return std::unexpected(os_error(errno, path(), "sync to the device"));
+}
+
+Result<FileInfo> PosixFile::info() const {
+  struct stat status{};
+  if (::fstat(descriptor_, &status) != 0) return std::unexpected(os_error(errno, path(), "stat"));
+  return FileInfo{
+      .size_bytes = static_cast<std::uint64_t>(status.st_size),
+      .allocated_bytes = static_cast<std::uint64_t>(status.st_blocks) * 512,
+      .mtime_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
+      .device = status.st_dev,
+      .inode = status.st_ino,
+  };
+}
+
+// SEEK_DATA moves the descriptor's own offset, which nothing here uses: all transfers name theirs.
+Result<DataRange> PosixFile::next_data(std::uint64_t offset) const {
+  const off_t begin = ::lseek(descriptor_, static_cast<off_t>(offset), SEEK_DATA);
+  if (begin < 0 && errno == ENXIO) return DataRange{offset, offset};
+  if (begin < 0 && errno == EINVAL) {
+    GM_TRY(const FileInfo status, info());
+    return DataRange{offset, std::max(offset, status.size_bytes)};
+  }
+  if (begin < 0) return io_error(path(), offset, "seek to data");
+  const off_t end = ::lseek(descriptor_, begin, SEEK_HOLE);
+  if (end < 0) return io_error(path(), static_cast<std::uint64_t>(begin), "seek to a hole");
+  return DataRange{static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end)};
+}
+
+}  // namespace grainmill

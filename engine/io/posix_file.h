@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/io/file.h"
+
+namespace grainmill {
+
+// Owns a file descriptor and closes it.
+class PosixFile final : public File {
+ public:
+  PosixFile(std::string path, int descriptor) : File(std::move(path)), descriptor_(descriptor) {}
+  ~PosixFile() override;
+
+  [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> buffer) const override;
+  [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
+  [[nodiscard]] Status sync() override;
+  [[nodiscard]] Result<FileInfo> info() const override;
+  [[nodiscard]] Result<DataRange> next_data(std::uint64_t offset) const override;
+
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+
+ private:
+  int descriptor_;
+};
+
+// The error of a failed system call: errno in words, with what was being tried.
+[[nodiscard]] Error os_error(int error_number, const std::string& path, std::string_view action);
+
+}  // namespace grainmill

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include "engine/io/file_system.h"
+#include "engine/io/posix_file.h"
+
+namespace grainmill {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(Descriptor&& other) noexcept : value_(std::exchange(other.value_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  [[nodiscard]] int get() const { return value_; }
+  [[nodiscard]] int release() { return std::exchange(value_, -1); }
+
+ private:
+  int value_;
+};
+
+struct CloseFolder {
+  void operator()(DIR* stream) const { ::closedir(stream); }
+};
+
+std::string proc_name(int descriptor) { return fmt::format("/proc/self/fd/{}", descriptor); }
+
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISBLK(mode)) return "a block device";
+  if (S_ISCHR(mode)) return "a character device";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "not a regular file";
+}
+
+// File systems whose regular files are views of the kernel, not stored bytes.
+bool is_kernel_view(int descriptor) {
+  struct statfs status{};
+  if (::fstatfs(descriptor, &status) != 0) return false;
+  constexpr std::array<std::uint32_t, 8> kViews = {PROC_SUPER_MAGIC,    SYSFS_MAGIC,          DEBUGFS_MAGIC,
+                                                   TRACEFS_MAGIC,       SECURITYFS_MAGIC,     CGROUP_SUPER_MAGIC,
+                                                   CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC};
+  return std::ranges::find(kViews, static_cast<std::uint32_t>(status.f_type)) != kViews.end();
+}
+
+// Turns an O_PATH descriptor, through which nothing has been touched yet, into a readable one. Opening the thing
+// itself first would already act on a device or block on a FIFO.
+Result<std::unique_ptr<File>> open_checked(const Descriptor& handle, const std::string& path) {
+  struct stat status{};
+  if (::fstat(handle.get(), &status) != 0) return std::unexpected(os_error(errno, path, "stat"));
+  if (!S_ISREG(status.st_mode))
+    return fail(ErrorKind::unsupported, path, fmt::format("is {}: only regular files are opened", kind_of(status.st_mode)));
+  if (is_kernel_view(handle.get()))
+    return fail(ErrorKind::unsupported, path, "lies on a kernel file system such as /proc: only stored files are opened");
+  const int descriptor = ::open(proc_name(handle.get()).c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return std::unexpected(os_error(errno, path, "open"));
+  return std::make_unique<PosixFile>(path, descriptor);
+}
+
+int open_beneath_once(int folder, const std::string& relative) {
+  open_how how{};
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  return static_cast<int>(::syscall(SYS_openat2, folder, relative.c_str(), &how, sizeof how));
+}
+
+class PosixPendingFile final : public PendingFile {
+ public:
+  // `temporary` is empty for a file without a name (O_TMPFILE), which vanishes even if the process is killed.
+  PosixPendingFile(std::string path, std::string temporary, int descriptor)
+      : path_(std::move(path)), temporary_(std::move(temporary)), file_(path_, descriptor) {}
+
+  ~PosixPendingFile() override {
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  }
+
+  [[nodiscard]] File& file() override { return file_; }
+
+  [[nodiscard]] Status publish(Durability durability) override {
+    if (durability == Durability::synced) GM_CHECK(file_.sync());
+    if (temporary_.empty()) {
+      if (link_to(path_)) return sync_folder(durability);
+      if (errno != EEXIST) return std::unexpected(os_error(errno, path_, "give the finished file its name"));
+      GM_CHECK(link_to_temporary());
+    }
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0)
+      return std::unexpected(os_error(errno, path_, "rename the finished file to its name"));
+    temporary_.clear();
+    return sync_folder(durability);
+  }
+
+ private:
+  [[nodiscard]] bool link_to(const std::string& name) const {
+    return ::linkat(AT_FDCWD, proc_name(file_.descriptor()).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+  }
+
+  // linkat(2) never replaces; so a name beside the target first, then an atomic rename over it.
+  [[nodiscard]] Status link_to_temporary() {
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      std::string name = fmt::format("{}/.{}.{}.{}.tmp", folder_of(path_), name_of(path_), ::getpid(), attempt);
+      if (link_to(name)) {
+        temporary_ = std::move(name);
+        return {};
+      }
+      if (errno != EEXIST) break;
+    }
+    return std::unexpected(os_error(errno, path_, "link the finished file beside its final name"));
+  }
+
+  [[nodiscard]] Status sync_folder(Durability durability) const {
+    if (durability == Durability::unsynced) return {};
+    const Descriptor folder(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.get() < 0 || ::fsync(folder.get()) != 0)
+      return std::unexpected(os_error(errno, folder_of(path_), "sync the folder"));
+    return {};
+  }
+
+  std::string path_;
+  std::string temporary_;
+  PosixFile file_;
+};
+
+class PosixFileSystem final : public FileSystem {
+ public:
+  [[nodiscard]] Result<std::unique_ptr<File>> open_read(const std::string& path) override {
+    const Descriptor handle(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (handle.get() < 0) return std::unexpected(os_error(errno, path, "open"));
+    return open_checked(handle, path);
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
+                                                           const std::string& relative) override {
+    const std::string shown = folder == "." ? relative : folder + "/" + relative;
+    const Descriptor root(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (root.get() < 0) return std::unexpected(os_error(errno, folder, "open the folder"));
+    // EAGAIN: something was renamed while ".." was resolved, and the kernel could not be sure (openat2(2)).
+    constexpr int kAttempts = 16;
+    int descriptor = -1;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      descriptor = open_beneath_once(root.get(), relative);
+      if (descriptor >= 0 || errno != EAGAIN) break;
+    }
+    const int error_number = errno;
+    const Descriptor handle(descriptor);
+    if (descriptor < 0 && (error_number == EXDEV || error_number == ELOOP))
+      return fail(ErrorKind::denied, shown, fmt::format("lies outside the folder {}", folder));
+    if (descriptor < 0) return std::unexpected(os_error(error_number, shown, "open"));
+    return open_checked(handle, shown);
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(const std::string& path) override {
+    struct stat status{};
+    if (::lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+      return fail(ErrorKind::denied, path, fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
+    const std::string folder = folder_of(path);
+    constexpr mode_t kMode = 0666;
+    const int unnamed = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, kMode);
+    if (unnamed >= 0) return std::make_unique<PosixPendingFile>(path, "", unnamed);
+    if (errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EROFS)
+      return std::unexpected(os_error(errno, folder, "create a file in this folder"));
+    for (int attempt = 0;; ++attempt) {
+      const std::string name = fmt::format("{}/.{}.{}.{}.tmp", folder, name_of(path), ::getpid(), attempt);
+      const int named = ::open(name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, kMode);
+      if (named >= 0) return std::make_unique<PosixPendingFile>(path, name, named);
+      if (errno != EEXIST || attempt == 100) return std::unexpected(os_error(errno, name, "create"));
+    }
+  }
+
+  [[nodiscard]] Status remove(const std::string& path) override {
+    if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+    return std::unexpected(os_error(errno, path, "remove"));
+  }
+
+  [[nodiscard]] Result<std::string> canonical(const std::string& path) override {
+    const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+    if (!resolved) return std::unexpected(os_error(errno, path, "resolve"));
+    return std::string(resolved.get());
+  }
+
+  [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override {
+    const std::unique_ptr<DIR, CloseFolder> stream(::opendir(folder.c_str()));
+    if (!stream) return std::unexpected(os_error(errno, folder, "list"));
+    std::vector<std::string> names;
+    while (const dirent* entry = ::readdir(stream.get())) names.emplace_back(static_cast<const char*>(entry->d_name));
+    return names;
+  }
+};
+
+}  // namespace
+
+FileSystem& posix_file_system() {
+  static PosixFileSystem instance;
+  return instance;
+}
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  if (slash == 0) return "/";
+  return path.substr(0, slash);
+}
+
+std::string name_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+}  // namespace grainmill
