@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+namespace grainmill {
+
+enum class InflateResult : std::uint8_t {
+  ok,
+  damaged,    // not a valid stream, or its Adler-32 is wrong
+  too_long,   // would give more than the room
+  cut_short,  // gives less than the room
+};
+
+// Inflates zlib streams (RFC 1950) whose size is known. Checks the Adler-32. Threads: one at a time; make one a
+// thread, the object is reused for any number of streams.
+class Inflater {
+ public:
+  Inflater();
+  ~Inflater();
+  Inflater(Inflater&&) noexcept;
+  Inflater& operator=(Inflater&&) noexcept;
+
+  // Fills `out` exactly, or says why not; `produced` is how much of `out` was filled when the stream was sound.
+  [[nodiscard]] InflateResult inflate_zlib(std::span<const std::byte> in, std::span<std::byte> out,
+                                           std::size_t& produced);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace grainmill
