@@ -21,13 +21,15 @@ if [[ ! -e $lib/libtbb.so.12 ]]; then
   apt=(apt-get -qq -o Dir::State="$work/state" -o Dir::State::status=/var/lib/dpkg/status
     -o Dir::Cache="$work/cache" -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=-
     -o APT::Sandbox::User=root)
-  {
-    "${apt[@]}" update
-    (cd "$work/src" && "${apt[@]}" source "onetbb=$version")
-    cmake -S "$work"/src/onetbb-*/ -B "$work/build" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-      -DTBB_SANITIZE=thread -DTBB_TEST=OFF -DTBB_STRICT=OFF
-    cmake --build "$work/build" --target tbb -j "$(nproc)"
-  } >&2
+  make_it() {
+    "${apt[@]}" update &&
+      (cd "$work/src" && "${apt[@]}" source "onetbb=$version") &&
+      cmake -S "$work"/src/onetbb-*/ -B "$work/build" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+        -DTBB_SANITIZE=thread -DTBB_TEST=OFF -DTBB_STRICT=OFF &&
+      cmake --build "$work/build" --target tbb -j "$(nproc)"
+  }
+  echo "building oneTBB $version for ThreadSanitizer" >&2
+  make_it >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
   mkdir -p "$lib.new"
   cp -d "$work"/build/*/libtbb.so* "$lib.new/"
   mv -T "$lib.new" "$lib"

@@ -105,7 +105,7 @@ def functions(paths):
     found = []
     for line in out.splitlines():
         first, last, name, path = line.split("\t")
-        if last.isdigit():
+        if last.isdigit() and not name.startswith("__anon"):  # A lambda counts in its function.
             found.append((int(last) - int(first) + 1, name, path, int(first)))
     return sorted(found, reverse=True)
 
