@@ -2,7 +2,7 @@
 
 # Plain output for logs; Bazel's own screen on a terminal.
 bazel_output=()
-[[ -t 2 ]] || bazel_output=(--curses=no --color=no --noshow_progress --noshow_loading_progress)
+[[ -t 2 ]] || bazel_output=(--curses=no --color=no --noshow_progress)
 
 # Bazel keeps its files under the home folder. Without one that can be written, use /var/tmp.
 bazel_startup=()
