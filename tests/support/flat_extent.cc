@@ -41,7 +41,9 @@ BuiltExtent write_flat_extent(const ExtentJob& job) {
     for (const Segment& segment : job.layout.links[job.link].segments) {
       const std::uint64_t begin = std::max(segment.guest_offset, job.guest_offset);
       const std::uint64_t end = std::min(segment.end(), guest_end);
-      if (segment.is_stored() && begin < end) write_segment(file, job, begin, end);
+      // In a shared file a hole is no longer empty by itself.
+      const bool needed = segment.is_stored() || job.open_mode == OutputFile::Open::keep;
+      if (needed && begin < end) write_segment(file, job, begin, end);
     }
   }
   built.file_size = std::max(file.size(), job.file_offset + job.size_bytes);
