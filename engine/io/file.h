@@ -59,6 +59,10 @@ class File {
   // error of kind corrupt that says how much was there.
   [[nodiscard]] Status read_exact_at(std::uint64_t offset, std::span<std::byte> buffer) const;
 
+  // Whether any byte of a range is stored; false when it is all a hole of the file system and so reads as zeros. The
+  // end of the file before the end of the range is an error as for read_exact_at().
+  [[nodiscard]] Result<bool> stores_any(std::uint64_t offset, std::uint64_t length) const;
+
  protected:
   explicit File(std::string path) : path_(std::move(path)) {}
 

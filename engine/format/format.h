@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "engine/io/file_system.h"
+#include "engine/io/open_policy.h"
+#include "engine/map/link_map.h"
+
+namespace grainmill {
+
+// Which copy of a sparse extent's tables to read, and what to do where the two copies differ.
+enum class TableChoice : std::uint8_t {
+  agreeing,   // the primary; refuse an image whose copies differ
+  primary,    // the primary, whatever the other says
+  redundant,  // the redundant copy, whatever the primary says
+};
+
+struct OpenOptions {
+  OpenPolicy policy;
+  TableChoice tables = TableChoice::agreeing;
+};
+
+// What a link says of the one it builds on.
+struct ParentRef {
+  std::string hint;              // its name, as written
+  std::uint32_t content_id = 0;  // the content ID it had when this link was made
+};
+
+// One file, or one range of zeros, that the guest disk is made of.
+struct ExtentDescription {
+  std::string path;  // empty for a range without a file
+  std::string type;  // the format's own word: SPARSE, FLAT, ...
+  std::uint64_t size_bytes = 0;
+  std::uint64_t grain_bytes = 0;  // 0 where nothing is allocated in grains
+  bool compressed = false;
+};
+
+// What a person wants to know of a link; what a conversion writes down about its source.
+struct LinkDescription {
+  std::string format;       // the registry's name
+  std::string create_type;  // the format's own name of the variant; may be empty
+  std::optional<std::uint32_t> content_id;
+  std::optional<ParentRef> parent;
+  std::vector<ExtentDescription> extents;
+  std::vector<std::string> warnings;  // odd, but not wrong: each a full sentence that names its file
+  bool unclean_shutdown = false;
+};
+
+// One opened link of a chain. It describes; it never copies payload.
+// Threads: all methods may be called from several threads at once.
+class Link : public LinkMap {
+ public:
+  [[nodiscard]] virtual const LinkDescription& description() const = 0;
+
+  // The file it was opened by first, then those that it names.
+  [[nodiscard]] virtual std::vector<const File*> files() const = 0;
+
+  // Reads all tables, both copies, and holds them against each other and against the files: an entry that is past the
+  // end, inside metadata, unaligned or used twice is `corrupt`. Costs 4 bytes of reading a grain and a copy; done before
+  // the first byte of output is written.
+  [[nodiscard]] virtual Status check() const = 0;
+};
+
+// One format. Formats are listed in registry.cc and nowhere else.
+struct Format {
+  std::string_view name;  // as in `-f`
+  std::string_view description;
+
+  // Whether a file that begins like this is of this format; null for a format that nothing gives away (raw).
+  bool (*probe)(std::span<const std::byte> head) = nullptr;
+
+  Result<std::unique_ptr<Link>> (*open)(std::unique_ptr<File> file, FileSystem& files,
+                                        const OpenOptions& options) = nullptr;
+};
+
+// How much of a file's beginning a probe is shown, at most.
+inline constexpr std::size_t kProbeBytes = 65536;
+
+[[nodiscard]] std::span<const Format> formats();
+[[nodiscard]] const Format* format_by_name(std::string_view name);
+
+// The format of a file, by its content and never by its name. A file that is something else is called what it is, and
+// one that is part of a disk beside it (`files`) is refused with the name of the file to open instead.
+[[nodiscard]] Result<const Format*> detect_format(const File& file, FileSystem& files);
+
+}  // namespace grainmill

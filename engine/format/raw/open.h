@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "engine/format/format.h"
+
+namespace grainmill::raw {
+
+// A raw disk: the file is the guest disk. Its file system's holes are reported as zeros.
+[[nodiscard]] Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& files,
+                                                 const OpenOptions& options);
+
+}  // namespace grainmill::raw

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/format/format.h"
+#include "engine/format/raw/open.h"
+#include "engine/format/strangers.h"
+#include "engine/format/vmdk/open.h"
+
+namespace grainmill {
+namespace {
+
+// The one table of formats. A new format is a folder beside this file and a line here.
+constexpr std::array<Format, 2> kFormats = {{
+    {"vmdk", "VMware virtual disk, any kind, with its snapshots", &vmdk::probe, &vmdk::open},
+    {"raw", "the guest disk byte by byte", nullptr, &raw::open},
+}};
+
+}  // namespace
+
+std::span<const Format> formats() { return kFormats; }
+
+const Format* format_by_name(std::string_view name) {
+  const auto found = std::ranges::find(kFormats, name, &Format::name);
+  return found == kFormats.end() ? nullptr : &*found;
+}
+
+Result<const Format*> detect_format(const File& file, FileSystem& files) {
+  std::vector<std::byte> head(kProbeBytes);
+  GM_TRY(const std::size_t size, file.read_at(0, head));
+  head.resize(size);
+  for (const Format& format : kFormats)
+    if (format.probe != nullptr && format.probe(head)) return &format;
+  if (const std::optional<std::string> owner = vmdk::find_owner(files, file.path()))
+    return fail(ErrorKind::unsupported, file.path(), fmt::format("is part of a VMDK disk: open its descriptor, {}", *owner));
+  if (const std::string_view stranger = name_stranger(head); !stranger.empty())
+    return fail(ErrorKind::unsupported, file.path(), fmt::format("not a disk image that is read here: {}", stranger));
+  return fail(ErrorKind::unsupported, file.path(),
+              "not recognised as a disk image of any known format; if it is a raw disk, say so with -f raw");
+}
+
+}  // namespace grainmill

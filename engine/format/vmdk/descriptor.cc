@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/format/vmdk/descriptor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <map>
+
+#include "engine/base/arith.h"
+
+namespace grainmill::vmdk {
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r\v\f";
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+// qemu reads 4096 lines at most of anything; a 62 TiB disk in 2 GiB extents has 31,744.
+constexpr std::size_t kMaxExtents = 65536;
+
+std::string_view trim(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(kBlanks);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
+}
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return result;
+}
+
+std::string upper(std::string_view text) {
+  std::string result(text);
+  std::ranges::transform(result, result.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return result;
+}
+
+template <typename T>
+std::optional<T> parse_number(std::string_view text, int base) {
+  T value{};
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  if (status != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+// Cuts the next blank-separated token off `rest`; a token that begins with a quote goes to the closing one and comes
+// back without both. nullopt when a quote is not closed.
+std::optional<std::string_view> next_token(std::string_view& rest) {
+  rest = trim(rest);
+  if (rest.starts_with('"')) {
+    const std::size_t close = rest.find('"', 1);
+    if (close == std::string_view::npos) return std::nullopt;
+    const std::string_view token = rest.substr(1, close - 1);
+    rest.remove_prefix(close + 1);
+    return token;
+  }
+  const std::size_t end = std::min(rest.find_first_of(kBlanks), rest.size());
+  const std::string_view token = rest.substr(0, end);
+  rest.remove_prefix(end);
+  return token;
+}
+
+std::optional<Access> parse_access(std::string_view token) {
+  const std::string word = upper(token);
+  if (word == "RW") return Access::read_write;
+  if (word == "RDONLY") return Access::read_only;
+  if (word == "NOACCESS") return Access::none;
+  return std::nullopt;
+}
+
+class Parser {
+ public:
+  Parser(std::string_view path, std::uint64_t text_offset) : path_(path), text_offset_(text_offset) {}
+
+  Status line(std::string_view raw, std::size_t at) {
+    const std::string_view text = trim(raw);
+    if (text.empty() || text.starts_with('#')) return {};
+    std::string_view rest = text;
+    const std::optional<std::string_view> first = next_token(rest);
+    if (const std::optional<Access> access = first ? parse_access(*first) : std::nullopt)
+      return extent_line(*access, rest, at);
+    const std::size_t equals = text.find('=');
+    if (equals == std::string_view::npos)
+      return corrupt(at, fmt::format("descriptor line '{}' is neither a comment, a key=value nor an extent", shorten(text)));
+    return assignment(lower(trim(text.substr(0, equals))), trim(text.substr(equals + 1)), at);
+  }
+
+  Result<Descriptor> finish() {
+    if (result_.create_type.empty()) return corrupt(0, "descriptor has no createType: it is damaged or cut short");
+    if (result_.extents.empty()) return corrupt(0, "descriptor names no extents: it is damaged or cut short");
+    std::uint64_t total = 0;
+    for (const ExtentLine& extent : result_.extents) {
+      const std::optional<std::uint64_t> sum = checked_add(total, extent.sectors);
+      if (!sum || *sum > kMaxSectors) return corrupt(extent.text_offset, "the sizes of the extents add up to an impossible disk");
+      total = *sum;
+    }
+    if (!result_.parent_hint.empty() && !result_.parent_content_id)
+      return corrupt(0, "descriptor has a parentFileNameHint but no parentCID: it is damaged");
+    return std::move(result_);
+  }
+
+ private:
+  static constexpr std::uint64_t kMaxSectors = std::uint64_t{1} << 50;
+
+  [[nodiscard]] std::unexpected<Error> corrupt(std::size_t at, std::string message) const {
+    return fail(ErrorKind::corrupt, path_, text_offset_ + at, std::move(message));
+  }
+
+  static std::string shorten(std::string_view text) {
+    constexpr std::size_t kShown = 60;
+    std::string shown;
+    for (const char c : text.substr(0, kShown)) shown += std::isprint(static_cast<unsigned char>(c)) != 0 ? c : '?';
+    return shown;
+  }
+
+  Status extent_line(Access access, std::string_view rest, std::size_t at) {
+    ExtentLine extent;
+    extent.access = access;
+    extent.text_offset = at;
+    const auto size = next_token(rest);
+    const std::optional<std::uint64_t> sectors = size ? parse_number<std::uint64_t>(*size, 10) : std::nullopt;
+    const auto type = next_token(rest);
+    if (!sectors || !type || type->empty())
+      return corrupt(at, "extent line without a size in sectors and a type: expected 'RW 4192256 SPARSE \"name\"'");
+    extent.sectors = *sectors;
+    extent.type = upper(*type);
+    rest = trim(rest);
+    if (!rest.empty()) {
+      const auto file = next_token(rest);
+      if (!file) return corrupt(at, "extent line with an unclosed quote");
+      extent.file = *file;
+    }
+    if (const auto offset = next_token(rest); offset && !offset->empty()) {
+      const std::optional<std::uint64_t> value = parse_number<std::uint64_t>(*offset, 10);
+      if (!value || *value > kMaxSectors) return corrupt(at, fmt::format("extent offset '{}' is not a sector number", shorten(*offset)));
+      extent.offset_sectors = *value;
+    }
+    if (extent.file.empty() && extent.type != "ZERO") return corrupt(at, fmt::format("{} extent without a file", extent.type));
+    if (result_.extents.size() == kMaxExtents) return corrupt(at, fmt::format("more than {} extents", kMaxExtents));
+    result_.extents.push_back(std::move(extent));
+    return {};
+  }
+
+  Status assignment(const std::string& key, std::string_view value, std::size_t at) {
+    const bool opens = value.starts_with('"');
+    if (opens && (value.size() < 2 || !value.ends_with('"')))
+      return corrupt(at, fmt::format("the value of {} has an unclosed quote", key));
+    if (opens) value = value.substr(1, value.size() - 2);
+    if (is_header_key(key)) {
+      const auto [seen, fresh] = header_.emplace(key, value);
+      if (!fresh && seen->second != value)
+        return corrupt(at, fmt::format("{} is given twice, as '{}' and as '{}'", key, shorten(seen->second), shorten(value)));
+    }
+    return set(key, value, at);
+  }
+
+  static bool is_header_key(const std::string& key) {
+    return key == "cid" || key == "parentcid" || key == "createtype" || key == "parentfilenamehint" || key == "version";
+  }
+
+  Status set(const std::string& key, std::string_view value, std::size_t at) {
+    if (key == "cid" || key == "parentcid") {
+      const std::optional<std::uint32_t> id = parse_number<std::uint32_t>(value, 16);
+      if (!id) return corrupt(at, fmt::format("{} '{}' is not a hexadecimal content ID", key, shorten(value)));
+      (key == "cid" ? result_.content_id : result_.parent_content_id) = *id;
+    } else if (key == "createtype") {
+      result_.create_type = value;
+    } else if (key == "parentfilenamehint") {
+      result_.parent_hint = value;
+    } else if (key == "encoding" || key == "ddb.encoding") {
+      if (result_.encoding.empty()) result_.encoding = value;
+    } else if (key == "version") {
+      const std::optional<std::uint32_t> version = parse_number<std::uint32_t>(value, 10);
+      if (!version) return corrupt(at, fmt::format("version '{}' is not a number", shorten(value)));
+      if (*version < 1 || *version > 3)
+        refuse(fmt::format("descriptor version {}; versions 1, 2 and 3 are known", *version));
+      result_.version = *version;
+    } else {
+      set_refusal(key, value);
+    }
+    return {};
+  }
+
+  // Features that would read as wrong bytes.
+  void set_refusal(const std::string& key, std::string_view value) {
+    if (key == "encryptionkeys" || key == "keyid" || key.starts_with("encryption."))
+      refuse("the disk is encrypted; decrypt it with VMware's tools first");
+    if (key == "ddb.iofilters" && lower(value).contains("crypt"))
+      refuse(fmt::format("the disk is encrypted by the I/O filter '{}'; decrypt it first", shorten(value)));
+    if (key == "isnativesnapshot" && lower(value) == "yes")
+      refuse("the disk is a native (array-side) snapshot; its data is not in these files");
+  }
+
+  void refuse(std::string reason) {
+    if (result_.refusal.empty()) result_.refusal = std::move(reason);
+  }
+
+  std::string_view path_;
+  std::uint64_t text_offset_;
+  std::map<std::string, std::string> header_;
+  Descriptor result_;
+};
+
+std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+}  // namespace
+
+std::uint64_t Descriptor::total_sectors() const {
+  std::uint64_t total = 0;
+  for (const ExtentLine& extent : extents) total += extent.sectors;
+  return total;
+}
+
+bool looks_like_descriptor(std::span<const std::byte> head) {
+  std::string_view text = as_text(head);
+  text = text.substr(0, text.find('\0'));
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  const std::string words = lower(text);
+  // Any line may come first; what no other text has is an assignment to createType or a CID at the start of a line.
+  for (const std::string_view key : {"createtype", "parentcid", "# disk descriptorfile"}) {
+    for (std::size_t at = words.find(key); at != std::string::npos; at = words.find(key, at + 1)) {
+      const std::size_t line = words.find_last_of('\n', at);
+      const std::string_view before = std::string_view(words).substr(line + 1, at - (line + 1));
+      if (trim(before).empty()) return true;
+    }
+  }
+  return false;
+}
+
+Result<Descriptor> parse_descriptor(std::string_view text, std::string_view path, std::uint64_t text_offset) {
+  text = text.substr(0, text.find('\0'));
+  Parser parser(path, text_offset);
+  std::size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  while (at < text.size()) {
+    // A lone CR ends a line too: old Mac editors wrote those.
+    const std::size_t end = std::min(text.find_first_of("\n\r", at), text.size());
+    GM_CHECK(parser.line(text.substr(at, end - at), at));
+    at = end + 1;
+  }
+  return parser.finish();
+}
+
+}  // namespace grainmill::vmdk

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "engine/base/error.h"
+#include "engine/format/format.h"
+#include "engine/io/file.h"
+#include "engine/map/extent.h"
+
+namespace grainmill::vmdk {
+
+// A range of one extent's own address space, and where it begins on the guest disk.
+struct AddressRange {
+  std::uint64_t address = 0;
+  std::uint64_t length = 0;
+  std::uint64_t guest_offset = 0;
+};
+
+// One extent of a link: what its file (or no file) says of its own address space.
+// Threads: const methods may be called from several threads at once.
+class ExtentMap {
+ public:
+  virtual ~ExtentMap() = default;
+
+  // As LinkMap::map and Link::check, for this extent alone.
+  [[nodiscard]] virtual Status map(const AddressRange& range, ExtentList& out) const = 0;
+  [[nodiscard]] virtual Status check() const { return {}; }
+
+  [[nodiscard]] virtual const File* file() const { return nullptr; }
+  // 0 where nothing is allocated in grains.
+  [[nodiscard]] virtual std::uint64_t grain_bytes() const { return 0; }
+  [[nodiscard]] virtual bool compressed() const { return false; }
+  [[nodiscard]] virtual bool unclean_shutdown() const { return false; }
+};
+
+// What the descriptor says of an extent, for holding it against the extent file.
+struct ExtentClaim {
+  std::uint64_t size_bytes = 0;
+  std::string descriptor_path;
+  std::uint64_t line_offset = 0;  // of the extent line in that file
+};
+
+// ZERO and NOACCESS extents.
+[[nodiscard]] std::unique_ptr<ExtentMap> make_zero_map();
+
+// FLAT and VMFS extents: `offset` bytes into the file.
+[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file, std::uint64_t offset,
+                                                               const ExtentClaim& claim);
+
+// Hosted sparse extents (KDMV), plain and stream-optimised.
+[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file, const ExtentClaim& claim,
+                                                                 TableChoice choice);
+
+// VMFS sparse extents (COWD).
+[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file, const ExtentClaim& claim);
+
+}  // namespace grainmill::vmdk

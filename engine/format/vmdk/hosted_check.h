@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "engine/base/error.h"
+#include "engine/format/vmdk/layout.h"
+#include "engine/io/file.h"
+#include "engine/map/grain_tables.h"
+
+namespace grainmill::vmdk {
+
+// A hosted sparse extent and its tables, as far as checks need it.
+struct HostedTables {
+  const File& file;
+  const HostedHeader& header;
+  const GrainTables& tables;     // the copy that is read
+  const GrainTables* redundant;  // the copy it must agree with; null: none
+};
+
+// The first byte that a table may take: behind the header and the embedded descriptor.
+[[nodiscard]] std::uint64_t first_table_byte(const HostedHeader& header);
+
+// Whether one entry can be right by itself: inside the file, outside the metadata.
+[[nodiscard]] Status check_hosted_entry(const HostedTables& extent, std::uint64_t grain, std::uint32_t entry,
+                                        std::uint64_t file_bytes);
+
+// Everything that two copies of tables and a file can say against each other without reading grains; see Link::check.
+[[nodiscard]] Status check_hosted_tables(const HostedTables& extent);
+
+}  // namespace grainmill::vmdk
