@@ -95,9 +95,8 @@ Extent open_hosted(const File& file) {
   Bytes header = file->read(0, kSectorSize);
   if (get_le64(header, 56) == kGdInFooter) {
     const Bytes footer = find_footer(*file, get_le64(header, 64));
-    require(std::equal(header.begin(), header.begin() + 48, footer.begin()), path,
-            "has a footer that differs from its header");
-    header = footer;
+    put_le64(header, 56, get_le64(footer, 56));
+    require(header == footer, path, "has a footer that differs from its header");
   }
   const std::uint32_t version = get_le32(header, 4), flags = get_le32(header, 8);
   const bool compressed = flags >> 16 == 3;
