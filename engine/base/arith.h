@@ -6,8 +6,8 @@
 
 namespace grainmill {
 
-// Arithmetic on numbers that come out of files. Everything that is multiplied or added before it has been
-// bounded goes through the checked forms.
+// Arithmetic on numbers that come out of files. Everything that is multiplied or added before it
+// has been bounded goes through the checked forms.
 
 [[nodiscard]] inline std::optional<std::uint64_t> checked_add(std::uint64_t a, std::uint64_t b) {
   std::uint64_t sum = 0;
@@ -22,7 +22,8 @@ namespace grainmill {
 }
 
 // True when [offset, offset + length) lies inside [0, limit), for any 64-bit values.
-[[nodiscard]] constexpr bool range_within(std::uint64_t offset, std::uint64_t length, std::uint64_t limit) {
+[[nodiscard]] constexpr bool range_within(std::uint64_t offset, std::uint64_t length,
+                                          std::uint64_t limit) {
   return offset <= limit && length <= limit - offset;
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
-
-#include <array>
-#include <limits>
-
 #include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
 #include "engine/base/error.h"
 #include "engine/base/units.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <limits>
 
 namespace grainmill {
 namespace {
@@ -53,7 +53,8 @@ TEST(ByteOrder, EveryPowerOfTwoAndItsNeighboursSurvive) {
 }
 
 TEST(Error, TextBeginsWithFileThenOffset) {
-  EXPECT_EQ((Error{ErrorKind::corrupt, "a.vmdk", 0x1000, "bad"}.to_string()), "a.vmdk: offset 0x1000: bad");
+  EXPECT_EQ((Error{ErrorKind::corrupt, "a.vmdk", 0x1000, "bad"}.to_string()),
+            "a.vmdk: offset 0x1000: bad");
   EXPECT_EQ((Error{ErrorKind::io, "a.vmdk", std::nullopt, "bad"}.to_string()), "a.vmdk: bad");
   EXPECT_EQ((Error{ErrorKind::cancelled, "", std::nullopt, "stopped"}.to_string()), "stopped");
 }
@@ -64,7 +65,8 @@ TEST(Units, SizesAreReadAsPeopleWriteThem) {
   EXPECT_EQ(parse_size("1.5G"), 3 * kGiB / 2);
   EXPECT_EQ(parse_size("2TiB"), 2 * kTiB);
   EXPECT_EQ(parse_size("64k"), 64 * kKiB);
-  for (const char* bad : {"", "M", "-1", "10X", "0.3", "99999999999E", "1MM"}) EXPECT_EQ(parse_size(bad), std::nullopt);
+  for (const char* bad : {"", "M", "-1", "10X", "0.3", "99999999999E", "1MM"})
+    EXPECT_EQ(parse_size(bad), std::nullopt);
 }
 
 TEST(Units, SizesAreShownShort) {

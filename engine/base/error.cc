@@ -38,7 +38,8 @@ std::unexpected<Error> fail(ErrorKind kind, std::string_view path, std::string m
   return std::unexpected(Error{kind, std::string(path), std::nullopt, std::move(message)});
 }
 
-std::unexpected<Error> fail(ErrorKind kind, std::string_view path, std::uint64_t offset, std::string message) {
+std::unexpected<Error> fail(ErrorKind kind, std::string_view path, std::uint64_t offset,
+                            std::string message) {
   return std::unexpected(Error{kind, std::string(path), offset, std::move(message)});
 }
 

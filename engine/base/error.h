@@ -10,7 +10,8 @@
 
 namespace grainmill {
 
-// What went wrong, in the terms a caller acts on: a verifier must never confuse damage with I/O trouble.
+// What went wrong, in the terms a caller acts on: a verifier must never confuse damage with I/O
+// trouble.
 enum class ErrorKind : std::uint8_t {
   io,                // the operating system failed a call
   not_found,         // a file that was named does not exist
@@ -24,8 +25,8 @@ enum class ErrorKind : std::uint8_t {
 
 std::string_view error_kind_name(ErrorKind kind);
 
-// An error is a value. `message` says what was found, what was expected and, where it is known, what to
-// do next; it does not repeat the path or the offset.
+// An error is a value. `message` says what was found, what was expected and, where it is known,
+// what to do next; it does not repeat the path or the offset.
 struct Error {
   ErrorKind kind = ErrorKind::io;
   std::string path;                     // the file it is about; empty when there is none
@@ -41,9 +42,10 @@ using Result = std::expected<T, Error>;
 using Status = std::expected<void, Error>;
 
 // Makes the error half of a Result: `return fail(ErrorKind::corrupt, path, offset, "...")`.
-[[nodiscard]] std::unexpected<Error> fail(ErrorKind kind, std::string_view path, std::string message);
-[[nodiscard]] std::unexpected<Error> fail(ErrorKind kind, std::string_view path, std::uint64_t offset,
+[[nodiscard]] std::unexpected<Error> fail(ErrorKind kind, std::string_view path,
                                           std::string message);
+[[nodiscard]] std::unexpected<Error> fail(ErrorKind kind, std::string_view path,
+                                          std::uint64_t offset, std::string message);
 
 }  // namespace grainmill
 
@@ -51,13 +53,14 @@ using Status = std::expected<void, Error>;
 #define GM_CONCAT(a, b) GM_CONCAT_INNER(a, b)
 
 // GM_TRY(auto x, f()): declares x from the value of f(), or returns f()'s error from this function.
-#define GM_TRY(declaration, expression) GM_TRY_INNER(declaration, expression, GM_CONCAT(gm_result_, __LINE__))
-#define GM_TRY_INNER(declaration, expression, result)                    \
-  auto result = (expression);                                            \
-  if (!result) return std::unexpected(std::move(result).error());        \
+#define GM_TRY(declaration, expression) \
+  GM_TRY_INNER(declaration, expression, GM_CONCAT(gm_result_, __LINE__))
+#define GM_TRY_INNER(declaration, expression, result)             \
+  auto result = (expression);                                     \
+  if (!result) return std::unexpected(std::move(result).error()); \
   declaration = *std::move(result)
 
 // GM_CHECK(f()): returns f()'s error from this function, if there is one.
-#define GM_CHECK(expression)                                                       \
-  if (auto gm_status = (expression); !gm_status)                                   \
-    return std::unexpected(std::move(gm_status).error())
+#define GM_CHECK(expression)                     \
+  if (auto gm_status = (expression); !gm_status) \
+  return std::unexpected(std::move(gm_status).error())

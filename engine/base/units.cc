@@ -30,7 +30,8 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   const char* end = text.data() + text.size();
   const auto [rest, status] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
   if (status != std::errc{} || number < 0) return std::nullopt;
-  const std::optional<unsigned> shift = unit_shift(text.substr(static_cast<std::size_t>(rest - text.data())));
+  const std::optional<unsigned> shift =
+      unit_shift(text.substr(static_cast<std::size_t>(rest - text.data())));
   if (!shift) return std::nullopt;
   const double bytes = std::ldexp(number, static_cast<int>(*shift));
   constexpr double kLimit = 9.2e18;
@@ -39,7 +40,8 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
 }
 
 std::string format_size(std::uint64_t bytes) {
-  constexpr std::array<std::string_view, 7> kUnits = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  constexpr std::array<std::string_view, 7> kUnits = {"B",   "KiB", "MiB", "GiB",
+                                                      "TiB", "PiB", "EiB"};
   double value = static_cast<double>(bytes);
   std::size_t unit = 0;
   while (value >= 1024 && unit + 1 < kUnits.size()) {

@@ -8,7 +8,8 @@
 
 namespace grainmill {
 
-// A sector is 512 bytes in every VMware format, whatever the device says (Virtual Disk Format 5.0, "Terminology").
+// A sector is 512 bytes in every VMware format, whatever the device says (Virtual Disk Format 5.0,
+// "Terminology").
 inline constexpr std::uint64_t kSectorBytes = 512;
 inline constexpr std::uint64_t kKiB = 1024;
 inline constexpr std::uint64_t kMiB = 1024 * kKiB;

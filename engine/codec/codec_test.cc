@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/codec/crypto_digest.h"
+#include "engine/codec/digest.h"
+#include "engine/codec/inflate.h"
+#include "engine/codec/zero_scan.h"
+
 #include <gtest/gtest.h>
 #include <libdeflate.h>
 
@@ -7,22 +12,20 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/codec/crypto_digest.h"
-#include "engine/codec/digest.h"
-#include "engine/codec/inflate.h"
-#include "engine/codec/zero_scan.h"
-
 namespace grainmill {
 namespace {
 
 using Bytes = std::vector<std::byte>;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 Bytes zlib_stream(std::span<const std::byte> plain) {
   libdeflate_compressor* compressor = libdeflate_alloc_compressor(6);
   Bytes stream(libdeflate_zlib_compress_bound(compressor, plain.size()));
-  stream.resize(libdeflate_zlib_compress(compressor, plain.data(), plain.size(), stream.data(), stream.size()));
+  stream.resize(libdeflate_zlib_compress(compressor, plain.data(), plain.size(), stream.data(),
+                                         stream.size()));
   libdeflate_free_compressor(compressor);
   return stream;
 }
@@ -124,7 +127,9 @@ TEST(Inflate, EveryFlippedByteIsDamage) {
   }
   std::size_t produced = 0;
   for (std::size_t size = 0; size < stream.size(); ++size)
-    EXPECT_NE(inflater.inflate_zlib(std::span(stream).first(size), out, produced), InflateResult::ok) << size;
+    EXPECT_NE(inflater.inflate_zlib(std::span(stream).first(size), out, produced),
+              InflateResult::ok)
+        << size;
 }
 
 }  // namespace

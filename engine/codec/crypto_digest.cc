@@ -27,7 +27,8 @@ std::string_view crypto_name(CryptoAlgorithm algorithm) {
 }
 
 std::optional<CryptoAlgorithm> crypto_by_name(std::string_view name) {
-  for (const CryptoAlgorithm algorithm : {CryptoAlgorithm::none, CryptoAlgorithm::blake2b512, CryptoAlgorithm::sha256})
+  for (const CryptoAlgorithm algorithm :
+       {CryptoAlgorithm::none, CryptoAlgorithm::blake2b512, CryptoAlgorithm::sha256})
     if (crypto_name(algorithm) == name) return algorithm;
   return std::nullopt;
 }
@@ -51,13 +52,17 @@ struct CryptoDigest::State {
   CryptoAlgorithm algorithm;
   std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
 
-  // Neither can fail but for want of memory: both algorithms are built into the library's default provider.
+  // Neither can fail but for want of memory: both algorithms are built into the library's default
+  // provider.
   void start() {
-    if (!context || EVP_DigestInit_ex(context.get(), message_digest(algorithm), nullptr) != 1) throw std::bad_alloc();
+    if (!context || EVP_DigestInit_ex(context.get(), message_digest(algorithm), nullptr) != 1)
+      throw std::bad_alloc();
   }
 };
 
-CryptoDigest::CryptoDigest(CryptoAlgorithm algorithm) : state_(new State{algorithm}) { state_->start(); }
+CryptoDigest::CryptoDigest(CryptoAlgorithm algorithm) : state_(new State{algorithm}) {
+  state_->start();
+}
 CryptoDigest::~CryptoDigest() = default;
 CryptoDigest::CryptoDigest(CryptoDigest&&) noexcept = default;
 CryptoDigest& CryptoDigest::operator=(CryptoDigest&&) noexcept = default;

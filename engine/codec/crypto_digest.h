@@ -19,7 +19,8 @@ enum class CryptoAlgorithm : std::uint8_t { none = 0, blake2b512 = 1, sha256 = 2
 // Bytes of one digest; 0 for none.
 [[nodiscard]] std::size_t crypto_digest_bytes(CryptoAlgorithm algorithm);
 
-// A digest computed over pieces (OpenSSL's EVP). Threads: one at a time. REQUIRES: algorithm != none.
+// A digest computed over pieces (OpenSSL's EVP). Threads: one at a time. REQUIRES: algorithm !=
+// none.
 class CryptoDigest {
  public:
   explicit CryptoDigest(CryptoAlgorithm algorithm);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/codec/digest.h"
 
-#include <fmt/format.h>
-
 #include "engine/base/byte_order.h"
 
+#include <fmt/format.h>
+
 #if defined(__x86_64__)
-// Chooses SSE2, AVX2 or AVX-512 at run time; the plain entry points are compiled for the baseline only. 64 KiB
-// blocks: 24 GB/s against 12 GB/s on Zen 3 (`bazel run //bench:codec_bench`).
+// Chooses SSE2, AVX2 or AVX-512 at run time; the plain entry points are compiled for the baseline
+// only. 64 KiB blocks: 24 GB/s against 12 GB/s on Zen 3 (`bazel run //bench:codec_bench`).
 #include <xxh_x86dispatch.h>
 #else
 #include <xxhash.h>
@@ -33,10 +33,13 @@ void store_digest(std::byte* out, const Digest128& digest) {
 }
 
 Digest128 load_digest(const std::byte* in) {
-  return {.high = load_be<std::uint64_t>(in), .low = load_be<std::uint64_t>(in + sizeof(std::uint64_t))};
+  return {.high = load_be<std::uint64_t>(in),
+          .low = load_be<std::uint64_t>(in + sizeof(std::uint64_t))};
 }
 
-std::string to_hex(const Digest128& digest) { return fmt::format("{:016x}{:016x}", digest.high, digest.low); }
+std::string to_hex(const Digest128& digest) {
+  return fmt::format("{:016x}{:016x}", digest.high, digest.low);
+}
 
 std::string to_hex(std::span<const std::byte> bytes) {
   std::string text;
@@ -44,7 +47,9 @@ std::string to_hex(std::span<const std::byte> bytes) {
   return text;
 }
 
-StreamDigest::StreamDigest() : state_(std::make_unique<State>()) { XXH3_128bits_reset(state_->xxh.get()); }
+StreamDigest::StreamDigest() : state_(std::make_unique<State>()) {
+  XXH3_128bits_reset(state_->xxh.get());
+}
 StreamDigest::~StreamDigest() = default;
 StreamDigest::StreamDigest(StreamDigest&&) noexcept = default;
 StreamDigest& StreamDigest::operator=(StreamDigest&&) noexcept = default;

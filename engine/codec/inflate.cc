@@ -9,7 +9,9 @@ namespace grainmill {
 
 struct Inflater::State {
   struct Free {
-    void operator()(libdeflate_decompressor* decompressor) const { libdeflate_free_decompressor(decompressor); }
+    void operator()(libdeflate_decompressor* decompressor) const {
+      libdeflate_free_decompressor(decompressor);
+    }
   };
   std::unique_ptr<libdeflate_decompressor, Free> decompressor{libdeflate_alloc_decompressor()};
 };
@@ -21,10 +23,11 @@ Inflater::~Inflater() = default;
 Inflater::Inflater(Inflater&&) noexcept = default;
 Inflater& Inflater::operator=(Inflater&&) noexcept = default;
 
-InflateResult Inflater::inflate_zlib(std::span<const std::byte> in, std::span<std::byte> out, std::size_t& produced) {
+InflateResult Inflater::inflate_zlib(std::span<const std::byte> in, std::span<std::byte> out,
+                                     std::size_t& produced) {
   produced = 0;
-  const libdeflate_result result = libdeflate_zlib_decompress(state_->decompressor.get(), in.data(), in.size(),
-                                                              out.data(), out.size(), &produced);
+  const libdeflate_result result = libdeflate_zlib_decompress(
+      state_->decompressor.get(), in.data(), in.size(), out.data(), out.size(), &produced);
   switch (result) {
     case LIBDEFLATE_SUCCESS:
       return produced == out.size() ? InflateResult::ok : InflateResult::cut_short;

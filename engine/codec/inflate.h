@@ -14,8 +14,8 @@ enum class InflateResult : std::uint8_t {
   cut_short,  // gives less than the room
 };
 
-// Inflates zlib streams (RFC 1950) whose size is known. Checks the Adler-32. Threads: one at a time; make one a
-// thread, the object is reused for any number of streams.
+// Inflates zlib streams (RFC 1950) whose size is known. Checks the Adler-32. Threads: one at a
+// time; make one a thread, the object is reused for any number of streams.
 class Inflater {
  public:
   Inflater();
@@ -23,7 +23,8 @@ class Inflater {
   Inflater(Inflater&&) noexcept;
   Inflater& operator=(Inflater&&) noexcept;
 
-  // Fills `out` exactly, or says why not; `produced` is how much of `out` was filled when the stream was sound.
+  // Fills `out` exactly, or says why not; `produced` is how much of `out` was filled when the
+  // stream was sound.
   [[nodiscard]] InflateResult inflate_zlib(std::span<const std::byte> in, std::span<std::byte> out,
                                            std::size_t& produced);
 

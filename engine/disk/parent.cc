@@ -25,7 +25,8 @@ std::string with_slashes(std::string hint) {
 }  // namespace
 
 Result<std::unique_ptr<File>> open_parent_file(FileSystem& files, const OpenPolicy& policy,
-                                               const std::string& child_path, const ParentRef& parent) {
+                                               const std::string& child_path,
+                                               const ParentRef& parent) {
   std::vector<std::string> candidates = {parent.hint};
   for (const std::string& other : {with_slashes(parent.hint), last_component(parent.hint)})
     if (!other.empty() && other != candidates.back()) candidates.push_back(other);
@@ -41,7 +42,8 @@ Result<std::unique_ptr<File>> open_parent_file(FileSystem& files, const OpenPoli
     tried += (tried.empty() ? "'" : ", '") + name + "'";
   }
   return fail(denial.empty() ? ErrorKind::not_found : ErrorKind::denied, child_path,
-              fmt::format("its parent '{}' was not found (tried {}, relative to this image's folder); put the parent beside it{}",
+              fmt::format("its parent '{}' was not found (tried {}, relative to this image's "
+                          "folder); put the parent beside it{}",
                           parent.hint, tried, denial.empty() ? "" : ". As written, it " + denial));
 }
 

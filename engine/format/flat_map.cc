@@ -10,7 +10,9 @@ Status map_flat(const File& file, const FlatRange& range, ExtentList& out) {
   std::uint64_t at = range.file_offset;
   const auto append = [&](ExtentKind kind, std::uint64_t until) {
     if (until <= at) return;
-    Extent extent{.guest_offset = range.guest_offset + (at - range.file_offset), .length = until - at, .kind = kind};
+    Extent extent{.guest_offset = range.guest_offset + (at - range.file_offset),
+                  .length = until - at,
+                  .kind = kind};
     if (kind == ExtentKind::data) {
       extent.file = &file;
       extent.file_offset = at;

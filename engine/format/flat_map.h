@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "engine/base/error.h"
 #include "engine/io/file.h"
 #include "engine/map/extent.h"
+
+#include <cstdint>
 
 namespace grainmill {
 

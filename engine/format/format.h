@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/base/error.h"
+#include "engine/io/file_system.h"
+#include "engine/io/open_policy.h"
+#include "engine/map/link_map.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -9,11 +14,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include "engine/base/error.h"
-#include "engine/io/file_system.h"
-#include "engine/io/open_policy.h"
-#include "engine/map/link_map.h"
 
 namespace grainmill {
 
@@ -51,7 +51,8 @@ struct LinkDescription {
   std::optional<std::uint32_t> content_id;
   std::optional<ParentRef> parent;
   std::vector<ExtentDescription> extents;
-  std::vector<std::string> warnings;  // odd, but not wrong: each a full sentence that names its file
+  std::vector<std::string>
+      warnings;  // odd, but not wrong: each a full sentence that names its file
   bool unclean_shutdown = false;
 };
 
@@ -64,9 +65,9 @@ class Link : public LinkMap {
   // The file it was opened by first, then those that it names.
   [[nodiscard]] virtual std::vector<const File*> files() const = 0;
 
-  // Reads all tables, both copies, and holds them against each other and against the files: an entry that is past the
-  // end, inside metadata, unaligned or used twice is `corrupt`. Costs 4 bytes of reading a grain and a copy; done before
-  // the first byte of output is written.
+  // Reads all tables, both copies, and holds them against each other and against the files: an
+  // entry that is past the end, inside metadata, unaligned or used twice is `corrupt`. Costs 4
+  // bytes of reading a grain and a copy; done before the first byte of output is written.
   [[nodiscard]] virtual Status check() const = 0;
 };
 
@@ -75,7 +76,8 @@ struct Format {
   std::string_view name;  // as in `-f`
   std::string_view description;
 
-  // Whether a file that begins like this is of this format; null for a format that nothing gives away (raw).
+  // Whether a file that begins like this is of this format; null for a format that nothing gives
+  // away (raw).
   bool (*probe)(std::span<const std::byte> head) = nullptr;
 
   Result<std::unique_ptr<Link>> (*open)(std::unique_ptr<File> file, FileSystem& files,
@@ -88,8 +90,9 @@ inline constexpr std::size_t kProbeBytes = 65536;
 [[nodiscard]] std::span<const Format> formats();
 [[nodiscard]] const Format* format_by_name(std::string_view name);
 
-// The format of a file, by its content and never by its name. A file that is something else is called what it is, and
-// one that is part of a disk beside it (`files`) is refused with the name of the file to open instead.
+// The format of a file, by its content and never by its name. A file that is something else is
+// called what it is, and one that is part of a disk beside it (`files`) is refused with the name of
+// the file to open instead.
 [[nodiscard]] Result<const Format*> detect_format(const File& file, FileSystem& files);
 
 }  // namespace grainmill

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/format/format.h"
+#include "engine/format/raw/open.h"
+#include "engine/format/strangers.h"
+#include "engine/format/vmdk/open.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,11 +11,6 @@
 #include <optional>
 #include <string>
 #include <vector>
-
-#include "engine/format/format.h"
-#include "engine/format/raw/open.h"
-#include "engine/format/strangers.h"
-#include "engine/format/vmdk/open.h"
 
 namespace grainmill {
 namespace {
@@ -37,11 +37,14 @@ Result<const Format*> detect_format(const File& file, FileSystem& files) {
   for (const Format& format : kFormats)
     if (format.probe != nullptr && format.probe(head)) return &format;
   if (const std::optional<std::string> owner = vmdk::find_owner(files, file.path()))
-    return fail(ErrorKind::unsupported, file.path(), fmt::format("is part of a VMDK disk: open its descriptor, {}", *owner));
+    return fail(ErrorKind::unsupported, file.path(),
+                fmt::format("is part of a VMDK disk: open its descriptor, {}", *owner));
   if (const std::string_view stranger = name_stranger(head); !stranger.empty())
-    return fail(ErrorKind::unsupported, file.path(), fmt::format("not a disk image that is read here: {}", stranger));
+    return fail(ErrorKind::unsupported, file.path(),
+                fmt::format("not a disk image that is read here: {}", stranger));
   return fail(ErrorKind::unsupported, file.path(),
-              "not recognised as a disk image of any known format; if it is a raw disk, say so with -f raw");
+              "not recognised as a disk image of any known format; if it is a raw disk, say so "
+              "with -f raw");
 }
 
 }  // namespace grainmill

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/base/error.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
-
-#include "engine/base/error.h"
 
 namespace grainmill {
 
@@ -15,15 +15,18 @@ enum class SinkOrder : std::uint8_t {
 };
 
 // Where converted guest data goes. The sink lays it out and keeps what it needs for its metadata.
-// After the first error every further call fails or does nothing; the output is then only good for throwing away.
+// After the first error every further call fails or does nothing; the output is then only good for
+// throwing away.
 class Sink {
  public:
   virtual ~Sink() = default;
 
   [[nodiscard]] virtual SinkOrder ordering() const = 0;
 
-  // Guest bytes; never called twice for the same range. The sink may leave out what is zero in them.
-  [[nodiscard]] virtual Status write(std::uint64_t guest_offset, std::span<const std::byte> bytes) = 0;
+  // Guest bytes; never called twice for the same range. The sink may leave out what is zero in
+  // them.
+  [[nodiscard]] virtual Status write(std::uint64_t guest_offset,
+                                     std::span<const std::byte> bytes) = 0;
 
   // A guest range that reads as zeros. Most of a disk arrives like this: must cost nothing.
   [[nodiscard]] virtual Status write_zero(std::uint64_t guest_offset, std::uint64_t length) = 0;

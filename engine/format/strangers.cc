@@ -20,18 +20,23 @@ struct Stranger {
 constexpr std::array kStrangers = {
     Stranger{0, "version https://git-lfs.github.com/spec/"sv,
              "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"sv},
-    Stranger{0, "\xbe\xba\xfe\xca\0\0\0\0"sv,
-             "a seSparse extent of an ESXi snapshot, which is not supported; consolidate the snapshot first"sv},
+    Stranger{
+        0, "\xbe\xba\xfe\xca\0\0\0\0"sv,
+        "a seSparse extent of an ESXi snapshot, which is not supported; consolidate the snapshot first"sv},
     Stranger{0, "vmdk"sv, "an unfinished VMDK (its writer was interrupted); make it again"sv},
     Stranger{0, "QFI\xfb"sv, "a qcow2 (or qcow) image"sv},
     Stranger{0, "QED\0"sv, "a QED image"sv},
     Stranger{0, "conectix"sv, "a VHD image"sv},
     Stranger{0, "vhdxfile"sv, "a VHDX image"sv},
     Stranger{0x40, "\x7f\x10\xda\xbe"sv, "a VirtualBox VDI image"sv},
-    Stranger{257, "ustar"sv, "a tar archive, perhaps an OVA; unpack it and convert the .vmdk inside"sv},
+    Stranger{257, "ustar"sv,
+             "a tar archive, perhaps an OVA; unpack it and convert the .vmdk inside"sv},
     Stranger{0, "\x1f\x8b"sv, "a gzip file; decompress it first"sv},
     Stranger{0, "BZh"sv, "a bzip2 file; decompress it first"sv},
-    Stranger{0, "\xfd" "7zXZ"sv, "an xz file; decompress it first"sv},
+    Stranger{0,
+             "\xfd"
+             "7zXZ"sv,
+             "an xz file; decompress it first"sv},
     Stranger{0, "\x28\xb5\x2f\xfd"sv, "a zstd file; decompress it first"sv},
     Stranger{0, "PK\x03\x04"sv, "a zip archive; unpack it first"sv},
 };
@@ -40,8 +45,10 @@ bool is_html(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
   if (begin == std::string_view::npos) return false;
   std::string start(text.substr(begin, 14));
-  std::ranges::transform(start, start.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return start.starts_with("<!doctype html") || start.starts_with("<html") || start.starts_with("<head");
+  std::ranges::transform(start, start.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return start.starts_with("<!doctype html") || start.starts_with("<html") ||
+         start.starts_with("<head");
 }
 
 }  // namespace
@@ -50,9 +57,12 @@ std::string_view name_stranger(std::span<const std::byte> head) {
   if (head.empty()) return "an empty file";
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   for (const Stranger& stranger : kStrangers)
-    if (text.size() >= stranger.offset && text.substr(stranger.offset).starts_with(stranger.magic)) return stranger.name;
-  if (is_html(text)) return "an HTML page, probably an error or login page saved under this name; download it again";
-  if (std::ranges::all_of(text, [](char c) { return c == '\0'; })) return "nothing but zeros where a header should be";
+    if (text.size() >= stranger.offset && text.substr(stranger.offset).starts_with(stranger.magic))
+      return stranger.name;
+  if (is_html(text))
+    return "an HTML page, probably an error or login page saved under this name; download it again";
+  if (std::ranges::all_of(text, [](char c) { return c == '\0'; }))
+    return "nothing but zeros where a header should be";
   return {};
 }
 

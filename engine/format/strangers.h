@@ -7,7 +7,8 @@
 
 namespace grainmill {
 
-// What a file is that is no disk image read here, told by its first bytes, with what to do about it; empty if unknown.
+// What a file is that is no disk image read here, told by its first bytes, with what to do about
+// it; empty if unknown.
 [[nodiscard]] std::string_view name_stranger(std::span<const std::byte> head);
 
 }  // namespace grainmill

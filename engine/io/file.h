@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/base/error.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
-
-#include "engine/base/error.h"
 
 namespace grainmill {
 
@@ -25,8 +25,8 @@ struct DataRange {
 };
 
 // One open file: the only door to its bytes, and the place where tests inject faults.
-// Threads: all methods may be called from several threads at once, on ranges that do not overlap where one of
-// them writes. Errors carry path() and, where there is one, the offset.
+// Threads: all methods may be called from several threads at once, on ranges that do not overlap
+// where one of them writes. Errors carry path() and, where there is one, the offset.
 class File {
  public:
   virtual ~File() = default;
@@ -37,7 +37,8 @@ class File {
   [[nodiscard]] const std::string& path() const { return path_; }
 
   // Reads up to buffer.size() bytes; fewer only at the end of the file.
-  [[nodiscard]] virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> buffer) const = 0;
+  [[nodiscard]] virtual Result<std::size_t> read_at(std::uint64_t offset,
+                                                    std::span<std::byte> buffer) const = 0;
 
   // Writes all of `bytes`, or fails.
   [[nodiscard]] virtual Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
@@ -51,16 +52,17 @@ class File {
   // Asked of the operating system on every call: files change under us.
   [[nodiscard]] virtual Result<FileInfo> info() const = 0;
 
-  // The first stored range at or after `offset`. A file system that does not know holes reports one range up to
-  // the end of the file. Stored bytes may still all be zero.
+  // The first stored range at or after `offset`. A file system that does not know holes reports one
+  // range up to the end of the file. Stored bytes may still all be zero.
   [[nodiscard]] virtual Result<DataRange> next_data(std::uint64_t offset) const = 0;
 
-  // Reads exactly buffer.size() bytes. The end of the file in between is damage (or a file that shrank) and an
-  // error of kind corrupt that says how much was there.
+  // Reads exactly buffer.size() bytes. The end of the file in between is damage (or a file that
+  // shrank) and an error of kind corrupt that says how much was there.
   [[nodiscard]] Status read_exact_at(std::uint64_t offset, std::span<std::byte> buffer) const;
 
-  // Whether any byte of a range is stored; false when it is all a hole of the file system and so reads as zeros. The
-  // end of the file before the end of the range is an error as for read_exact_at().
+  // Whether any byte of a range is stored; false when it is all a hole of the file system and so
+  // reads as zeros. The end of the file before the end of the range is an error as for
+  // read_exact_at().
   [[nodiscard]] Result<bool> stores_any(std::uint64_t offset, std::uint64_t length) const;
 
  protected:

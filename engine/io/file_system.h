@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/io/file.h"
+
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "engine/io/file.h"
 
 namespace grainmill {
 
@@ -14,7 +14,8 @@ enum class Durability : std::uint8_t {
   unsynced,  // for scratch work: published at once, lost if the machine stops
 };
 
-// A file that is being made and does not have its name yet. Destroying it without publish() leaves nothing.
+// A file that is being made and does not have its name yet. Destroying it without publish() leaves
+// nothing.
 class PendingFile {
  public:
   virtual ~PendingFile() = default;
@@ -23,16 +24,16 @@ class PendingFile {
 
   [[nodiscard]] virtual File& file() = 0;
 
-  // Gives the file its final name in one atomic step, replacing what had that name. On failure nothing has the
-  // final name that had it not before. May be called once.
+  // Gives the file its final name in one atomic step, replacing what had that name. On failure
+  // nothing has the final name that had it not before. May be called once.
   [[nodiscard]] virtual Status publish(Durability durability) = 0;
 
  protected:
   PendingFile() = default;
 };
 
-// The files there are. Only regular files are ever opened: no device, FIFO, socket or directory, and nothing on
-// /proc, /sys or their like, whoever names it; those fail with `unsupported`.
+// The files there are. Only regular files are ever opened: no device, FIFO, socket or directory,
+// and nothing on /proc, /sys or their like, whoever names it; those fail with `unsupported`.
 // Threads: all methods may be called from several threads at once.
 class FileSystem {
  public:
@@ -44,13 +45,14 @@ class FileSystem {
   // Opens, for reading, a file that the user named.
   [[nodiscard]] virtual Result<std::unique_ptr<File>> open_read(const std::string& path) = 0;
 
-  // Opens `relative` for reading if it lies in or below `folder` after every symbolic link has been followed;
-  // `denied` otherwise. Resolved by the kernel in one step, so there is no race to win.
+  // Opens `relative` for reading if it lies in or below `folder` after every symbolic link has been
+  // followed; `denied` otherwise. Resolved by the kernel in one step, so there is no race to win.
   [[nodiscard]] virtual Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
                                                                    const std::string& relative) = 0;
 
   // Begins a file that will be called `path`. Its folder must exist.
-  [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_pending(const std::string& path) = 0;
+  [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_pending(
+      const std::string& path) = 0;
 
   // Removes a file; fine if there is none.
   [[nodiscard]] virtual Status remove(const std::string& path) = 0;

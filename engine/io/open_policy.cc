@@ -20,10 +20,11 @@ std::optional<std::string> below(const std::string& folder, const std::string& p
   return path.substr(prefix.size());
 }
 
-// Tries `path` (absolute) through each allowed folder, as written and with the folder's links resolved. The texts
-// only choose where to start: that the file is truly below is for open_beneath() to say.
-std::optional<Result<std::unique_ptr<File>>> open_in_folders(FileSystem& files, const std::vector<std::string>& folders,
-                                                             const std::string& path) {
+// Tries `path` (absolute) through each allowed folder, as written and with the folder's links
+// resolved. The texts only choose where to start: that the file is truly below is for
+// open_beneath() to say.
+std::optional<Result<std::unique_ptr<File>>> open_in_folders(
+    FileSystem& files, const std::vector<std::string>& folders, const std::string& path) {
   for (const std::string& folder : folders) {
     const std::string written = absolute_path(folder);
     const std::string resolved = files.canonical(folder).value_or(written);
@@ -40,7 +41,8 @@ std::optional<Result<std::unique_ptr<File>>> open_in_folders(FileSystem& files, 
 }  // namespace
 
 Result<std::unique_ptr<File>> open_named_file(FileSystem& files, const OpenPolicy& policy,
-                                              const std::string& image_path, const std::string& name) {
+                                              const std::string& image_path,
+                                              const std::string& name) {
   const std::string folder = folder_of(image_path);
   const bool is_absolute = name.starts_with('/');
   if (!is_absolute) {
@@ -55,7 +57,8 @@ Result<std::unique_ptr<File>> open_named_file(FileSystem& files, const OpenPolic
   const std::string normal = absolute_path(path);
   if (auto opened = open_in_folders(files, folders, normal)) return *std::move(opened);
   return fail(ErrorKind::denied, image_path,
-              fmt::format("names the file '{}', which lies outside the image's folder; if you trust this image, allow it "
+              fmt::format("names the file '{}', which lies outside the image's folder; if you "
+                          "trust this image, allow it "
                           "with --allow-dir {}",
                           name, folder_of(normal)));
 }

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/posix_file.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <system_error>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 namespace grainmill {
 namespace {
 
-// The kernel takes at most this much in one call (read(2), NOTES), rounded down to keep transfers aligned.
+// The kernel takes at most this much in one call (read(2), NOTES), rounded down to keep transfers
+// aligned.
 constexpr std::size_t kMaxTransfer = 0x7ffff000 & ~std::size_t{0xfffff};
 
-std::unexpected<Error> io_error(const std::string& path, std::uint64_t offset, std::string_view action) {
+std::unexpected<Error> io_error(const std::string& path, std::uint64_t offset,
+                                std::string_view action) {
   Error error = os_error(errno, path, action);
   error.offset = offset;
   return std::unexpected(std::move(error));
@@ -36,7 +39,8 @@ Result<std::size_t> PosixFile::read_at(std::uint64_t offset, std::span<std::byte
   std::size_t done = 0;
   while (done < buffer.size()) {
     const std::size_t want = std::min(buffer.size() - done, kMaxTransfer);
-    const ssize_t got = ::pread(descriptor_, buffer.data() + done, want, static_cast<off_t>(offset + done));
+    const ssize_t got =
+        ::pread(descriptor_, buffer.data() + done, want, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return io_error(path(), offset + done, "read");
     if (got == 0) break;
@@ -49,7 +53,8 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
   std::size_t done = 0;
   while (done < bytes.size()) {
     const std::size_t want = std::min(bytes.size() - done, kMaxTransfer);
-    const ssize_t put = ::pwrite(descriptor_, bytes.data() + done, want, static_cast<off_t>(offset + done));
+    const ssize_t put =
+        ::pwrite(descriptor_, bytes.data() + done, want, static_cast<off_t>(offset + done));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return io_error(path(), offset + done, "write");
     done += static_cast<std::size_t>(put);

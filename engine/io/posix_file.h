@@ -11,7 +11,8 @@ class PosixFile final : public File {
   PosixFile(std::string path, int descriptor) : File(std::move(path)), descriptor_(descriptor) {}
   ~PosixFile() override;
 
-  [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> buffer) const override;
+  [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
+                                            std::span<std::byte> buffer) const override;
   [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
   [[nodiscard]] Status sync() override;

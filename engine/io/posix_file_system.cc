@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dirent.h>
-#include <fcntl.h>
+#include "engine/io/file_system.h"
+#include "engine/io/posix_file.h"
+
 #include <fmt/format.h>
-#include <linux/magic.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,8 +10,14 @@
 #include <cstdlib>
 #include <utility>
 
-#include "engine/io/file_system.h"
-#include "engine/io/posix_file.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
 namespace grainmill {
 namespace {
@@ -58,21 +59,23 @@ const char* kind_of(mode_t mode) {
 bool is_kernel_view(int descriptor) {
   struct statfs status{};
   if (::fstatfs(descriptor, &status) != 0) return false;
-  constexpr std::array<std::uint32_t, 8> kViews = {PROC_SUPER_MAGIC,    SYSFS_MAGIC,          DEBUGFS_MAGIC,
-                                                   TRACEFS_MAGIC,       SECURITYFS_MAGIC,     CGROUP_SUPER_MAGIC,
-                                                   CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC};
+  constexpr std::array<std::uint32_t, 8> kViews = {
+      PROC_SUPER_MAGIC, SYSFS_MAGIC,        DEBUGFS_MAGIC,       TRACEFS_MAGIC,
+      SECURITYFS_MAGIC, CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC};
   return std::ranges::find(kViews, static_cast<std::uint32_t>(status.f_type)) != kViews.end();
 }
 
-// Turns an O_PATH descriptor, through which nothing has been touched yet, into a readable one. Opening the thing
-// itself first would already act on a device or block on a FIFO.
+// Turns an O_PATH descriptor, through which nothing has been touched yet, into a readable one.
+// Opening the thing itself first would already act on a device or block on a FIFO.
 Result<std::unique_ptr<File>> open_checked(const Descriptor& handle, const std::string& path) {
   struct stat status{};
   if (::fstat(handle.get(), &status) != 0) return std::unexpected(os_error(errno, path, "stat"));
   if (!S_ISREG(status.st_mode))
-    return fail(ErrorKind::unsupported, path, fmt::format("is {}: only regular files are opened", kind_of(status.st_mode)));
+    return fail(ErrorKind::unsupported, path,
+                fmt::format("is {}: only regular files are opened", kind_of(status.st_mode)));
   if (is_kernel_view(handle.get()))
-    return fail(ErrorKind::unsupported, path, "lies on a kernel file system such as /proc: only stored files are opened");
+    return fail(ErrorKind::unsupported, path,
+                "lies on a kernel file system such as /proc: only stored files are opened");
   const int descriptor = ::open(proc_name(handle.get()).c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) return std::unexpected(os_error(errno, path, "open"));
   return std::make_unique<PosixFile>(path, descriptor);
@@ -87,7 +90,8 @@ int open_beneath_once(int folder, const std::string& relative) {
 
 class PosixPendingFile final : public PendingFile {
  public:
-  // `temporary` is empty for a file without a name (O_TMPFILE), which vanishes even if the process is killed.
+  // `temporary` is empty for a file without a name (O_TMPFILE), which vanishes even if the process
+  // is killed.
   PosixPendingFile(std::string path, std::string temporary, int descriptor)
       : path_(std::move(path)), temporary_(std::move(temporary)), file_(path_, descriptor) {}
 
@@ -101,7 +105,8 @@ class PosixPendingFile final : public PendingFile {
     if (durability == Durability::synced) GM_CHECK(file_.sync());
     if (temporary_.empty()) {
       if (link_to(path_)) return sync_folder(durability);
-      if (errno != EEXIST) return std::unexpected(os_error(errno, path_, "give the finished file its name"));
+      if (errno != EEXIST)
+        return std::unexpected(os_error(errno, path_, "give the finished file its name"));
       GM_CHECK(link_to_temporary());
     }
     if (::rename(temporary_.c_str(), path_.c_str()) != 0)
@@ -112,13 +117,15 @@ class PosixPendingFile final : public PendingFile {
 
  private:
   [[nodiscard]] bool link_to(const std::string& name) const {
-    return ::linkat(AT_FDCWD, proc_name(file_.descriptor()).c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    return ::linkat(AT_FDCWD, proc_name(file_.descriptor()).c_str(), AT_FDCWD, name.c_str(),
+                    AT_SYMLINK_FOLLOW) == 0;
   }
 
   // linkat(2) never replaces; so a name beside the target first, then an atomic rename over it.
   [[nodiscard]] Status link_to_temporary() {
     for (int attempt = 0; attempt < 100; ++attempt) {
-      std::string name = fmt::format("{}/.{}.{}.{}.tmp", folder_of(path_), name_of(path_), ::getpid(), attempt);
+      std::string name =
+          fmt::format("{}/.{}.{}.{}.tmp", folder_of(path_), name_of(path_), ::getpid(), attempt);
       if (link_to(name)) {
         temporary_ = std::move(name);
         return {};
@@ -154,7 +161,8 @@ class PosixFileSystem final : public FileSystem {
     const std::string shown = folder == "." ? relative : folder + "/" + relative;
     const Descriptor root(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (root.get() < 0) return std::unexpected(os_error(errno, folder, "open the folder"));
-    // EAGAIN: something was renamed while ".." was resolved, and the kernel could not be sure (openat2(2)).
+    // EAGAIN: something was renamed while ".." was resolved, and the kernel could not be sure
+    // (openat2(2)).
     constexpr int kAttempts = 16;
     int descriptor = -1;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -169,10 +177,12 @@ class PosixFileSystem final : public FileSystem {
     return open_checked(handle, shown);
   }
 
-  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(const std::string& path) override {
+  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
+      const std::string& path) override {
     struct stat status{};
     if (::lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
-      return fail(ErrorKind::denied, path, fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
+      return fail(ErrorKind::denied, path,
+                  fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
     const std::string folder = folder_of(path);
     constexpr mode_t kMode = 0666;
     const int unnamed = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, kMode);
@@ -180,10 +190,12 @@ class PosixFileSystem final : public FileSystem {
     if (errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == EROFS)
       return std::unexpected(os_error(errno, folder, "create a file in this folder"));
     for (int attempt = 0;; ++attempt) {
-      const std::string name = fmt::format("{}/.{}.{}.{}.tmp", folder, name_of(path), ::getpid(), attempt);
+      const std::string name =
+          fmt::format("{}/.{}.{}.{}.tmp", folder, name_of(path), ::getpid(), attempt);
       const int named = ::open(name.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, kMode);
       if (named >= 0) return std::make_unique<PosixPendingFile>(path, name, named);
-      if (errno != EEXIST || attempt == 100) return std::unexpected(os_error(errno, name, "create"));
+      if (errno != EEXIST || attempt == 100)
+        return std::unexpected(os_error(errno, name, "create"));
     }
   }
 
@@ -193,7 +205,8 @@ class PosixFileSystem final : public FileSystem {
   }
 
   [[nodiscard]] Result<std::string> canonical(const std::string& path) override {
-    const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr), &std::free);
+    const std::unique_ptr<char, decltype(&std::free)> resolved(::realpath(path.c_str(), nullptr),
+                                                               &std::free);
     if (!resolved) return std::unexpected(os_error(errno, path, "resolve"));
     return std::string(resolved.get());
   }
@@ -202,7 +215,8 @@ class PosixFileSystem final : public FileSystem {
     const std::unique_ptr<DIR, CloseFolder> stream(::opendir(folder.c_str()));
     if (!stream) return std::unexpected(os_error(errno, folder, "list"));
     std::vector<std::string> names;
-    while (const dirent* entry = ::readdir(stream.get())) names.emplace_back(static_cast<const char*>(entry->d_name));
+    while (const dirent* entry = ::readdir(stream.get()))
+      names.emplace_back(static_cast<const char*>(entry->d_name));
     return names;
   }
 };

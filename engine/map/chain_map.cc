@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/map/chain_map.h"
 
-#include <algorithm>
-
 #include "engine/base/arith.h"
 #include "engine/base/units.h"
+
+#include <algorithm>
 
 namespace grainmill {
 namespace {
 
-// At most this many grains are composed at once: with 56 bytes an extent and three lists in hand, under 3 MiB.
+// At most this many grains are composed at once: with 56 bytes an extent and three lists in hand,
+// under 3 MiB.
 constexpr std::uint64_t kWindowGrains = 16384;
 constexpr std::uint64_t kMaxWindowBytes = 4 * kGiB;
 
@@ -29,8 +30,10 @@ HoleSpan hole_span(const ExtentList& list) {
   return span;
 }
 
-// Appends `hole`, filled from `below` (a gapless list) as far as that reaches; `cursor` walks `below`.
-void append_filled(ExtentList& out, const Extent& hole, const ExtentList& below, std::size_t& cursor) {
+// Appends `hole`, filled from `below` (a gapless list) as far as that reaches; `cursor` walks
+// `below`.
+void append_filled(ExtentList& out, const Extent& hole, const ExtentList& below,
+                   std::size_t& cursor) {
   std::uint64_t at = hole.guest_offset;
   while (cursor < below.size() && below[cursor].guest_end() <= at) ++cursor;
   while (cursor < below.size() && at < hole.guest_end()) {

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "engine/base/error.h"
 #include "engine/map/extent.h"
 #include "engine/map/link_map.h"
 
+#include <cstdint>
+#include <vector>
+
 namespace grainmill {
 
-// The links of a disk composed, top-down, into one gapless list of extents. Composing is done a window at a time, so
-// that memory does not grow with the disk; what comes out no longer knows of depth, so that looking something up in it
-// costs the same for one link and for thirty.
+// The links of a disk composed, top-down, into one gapless list of extents. Composing is done a
+// window at a time, so that memory does not grow with the disk; what comes out no longer knows of
+// depth, so that looking something up in it costs the same for one link and for thirty.
 //
 // A parent that is smaller than the disk reads as a hole past its end; one that is larger is cut.
 class ChainMap {
@@ -27,8 +27,9 @@ class ChainMap {
   // How much of the disk to compose at once: a bounded number of grains of the finest link.
   [[nodiscard]] std::uint64_t window_bytes() const;
 
-  // Replaces `out` by the extents of [offset, offset + length). Only extents that no link answers are holes.
-  // Threads: may be called from several threads at once. REQUIRES: the range lies in the disk.
+  // Replaces `out` by the extents of [offset, offset + length). Only extents that no link answers
+  // are holes. Threads: may be called from several threads at once. REQUIRES: the range lies in the
+  // disk.
   [[nodiscard]] Status compose(std::uint64_t offset, std::uint64_t length, ExtentList& out) const;
 
  private:

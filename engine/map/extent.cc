@@ -19,8 +19,9 @@ void append_merged(ExtentList& list, const Extent& next) {
   if (!list.empty()) {
     Extent& last = list.back();
     const bool same = last.kind == next.kind && last.link == next.link;
-    const bool runs_on = next.reads_as_zero() || (next.kind == ExtentKind::data && last.file == next.file &&
-                                                  last.file_offset + last.length == next.file_offset);
+    const bool runs_on =
+        next.reads_as_zero() || (next.kind == ExtentKind::data && last.file == next.file &&
+                                 last.file_offset + last.length == next.file_offset);
     if (same && runs_on) {
       last.length += next.length;
       return;

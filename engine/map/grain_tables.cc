@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/map/grain_tables.h"
 
+#include "engine/base/byte_order.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <bit>
 
-#include "engine/base/byte_order.h"
-
 namespace grainmill {
 namespace {
 
-// A directory larger than this describes more tables than any real disk has (16 million, 512 TiB of 64 KiB grains);
-// a crafted header must not cost gigabytes of memory.
+// A directory larger than this describes more tables than any real disk has (16 million, 512 TiB of
+// 64 KiB grains); a crafted header must not cost gigabytes of memory.
 constexpr std::uint64_t kMaxDirectoryBytes = 64 * kMiB;
 
 Status read_words(const File& file, std::uint64_t offset, std::span<std::uint32_t> out) {
@@ -24,16 +24,18 @@ Status read_words(const File& file, std::uint64_t offset, std::span<std::uint32_
 
 }  // namespace
 
-Result<GrainTables> GrainTables::open(const File& file, const GrainTableShape& shape, std::uint64_t directory_offset,
-                                      std::uint64_t first_byte) {
+Result<GrainTables> GrainTables::open(const File& file, const GrainTableShape& shape,
+                                      std::uint64_t directory_offset, std::uint64_t first_byte) {
   GM_TRY(const FileInfo info, file.info());
   if (shape.directory_bytes() > kMaxDirectoryBytes)
-    return fail(ErrorKind::corrupt, file.path(), directory_offset,
-                fmt::format("grain directory of {} for a disk of {}: more than any real image has",
-                            format_size(shape.directory_bytes()), format_size(shape.capacity_bytes)));
+    return fail(
+        ErrorKind::corrupt, file.path(), directory_offset,
+        fmt::format("grain directory of {} for a disk of {}: more than any real image has",
+                    format_size(shape.directory_bytes()), format_size(shape.capacity_bytes)));
   if (!range_within(directory_offset, shape.directory_bytes(), info.size_bytes))
     return fail(ErrorKind::corrupt, file.path(), directory_offset,
-                fmt::format("grain directory of {} bytes does not fit in the file of {} bytes: it is truncated, or its "
+                fmt::format("grain directory of {} bytes does not fit in the file of {} bytes: it "
+                            "is truncated, or its "
                             "header is damaged",
                             shape.directory_bytes(), info.size_bytes));
   GrainTables tables(file, shape);
@@ -41,11 +43,14 @@ Result<GrainTables> GrainTables::open(const File& file, const GrainTableShape& s
   GM_CHECK(read_words(file, directory_offset, tables.directory_));
   for (std::uint64_t i = 0; i < shape.tables(); ++i) {
     const std::uint64_t offset = tables.table_offset(i);
-    if (offset == 0 || (offset >= first_byte && range_within(offset, shape.table_bytes(), info.size_bytes))) continue;
+    if (offset == 0 ||
+        (offset >= first_byte && range_within(offset, shape.table_bytes(), info.size_bytes)))
+      continue;
     return fail(ErrorKind::corrupt, file.path(), directory_offset + i * 4,
                 fmt::format("grain directory entry {} points at offset {:#x}, {}", i, offset,
                             offset < first_byte ? "inside the header"
-                                                : fmt::format("past the end of the file ({:#x})", info.size_bytes)));
+                                                : fmt::format("past the end of the file ({:#x})",
+                                                              info.size_bytes)));
   }
   return tables;
 }

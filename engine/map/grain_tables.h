@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <span>
-#include <vector>
-
 #include "engine/base/arith.h"
 #include "engine/base/error.h"
 #include "engine/base/units.h"
 #include "engine/io/file.h"
 
+#include <cstdint>
+#include <span>
+#include <vector>
+
 namespace grainmill {
 
-// The two-level table of a sparse extent: a grain directory (GD) of table positions, grain tables (GT) of grain
-// positions, each a little-endian 32-bit sector number.
+// The two-level table of a sparse extent: a grain directory (GD) of table positions, grain tables
+// (GT) of grain positions, each a little-endian 32-bit sector number.
 struct GrainTableShape {
   std::uint64_t capacity_bytes = 0;
   std::uint64_t grain_bytes = 0;
@@ -29,19 +29,22 @@ struct GrainTableShape {
 // Threads: const methods may be called from several threads at once.
 class GrainTables {
  public:
-  // Reads the directory at `directory_offset` (bytes) and checks that every table it names lies inside the file, at or
-  // after `first_byte`. The file must outlive this object.
+  // Reads the directory at `directory_offset` (bytes) and checks that every table it names lies
+  // inside the file, at or after `first_byte`. The file must outlive this object.
   [[nodiscard]] static Result<GrainTables> open(const File& file, const GrainTableShape& shape,
-                                                std::uint64_t directory_offset, std::uint64_t first_byte);
+                                                std::uint64_t directory_offset,
+                                                std::uint64_t first_byte);
 
-  // Reads the entries of out.size() grains from `first_grain` on; tables that are missing give zeros. Returns false,
-  // without touching `out`, when they are all zero because nothing is stored there: an empty disk costs no reading.
-  // REQUIRES: the grains exist.
+  // Reads the entries of out.size() grains from `first_grain` on; tables that are missing give
+  // zeros. Returns false, without touching `out`, when they are all zero because nothing is stored
+  // there: an empty disk costs no reading. REQUIRES: the grains exist.
   [[nodiscard]] Result<bool> load(std::uint64_t first_grain, std::span<std::uint32_t> out) const;
 
   [[nodiscard]] const GrainTableShape& shape() const { return shape_; }
   // Byte offset of each table in the file; 0 where there is none.
-  [[nodiscard]] std::uint64_t table_offset(std::uint64_t table) const { return directory_[table] * kSectorBytes; }
+  [[nodiscard]] std::uint64_t table_offset(std::uint64_t table) const {
+    return directory_[table] * kSectorBytes;
+  }
   // Byte offset of a grain's entry in the file. REQUIRES: its table exists.
   [[nodiscard]] std::uint64_t entry_offset(std::uint64_t grain) const;
 

@@ -8,11 +8,13 @@
 
 namespace grainmill {
 
-// A set of numbered slots of a file, for telling that two things claim the same place. Memory grows with the slots
-// that are taken (one bit each, in pages of 8 KiB), not with the size that a header claims.
+// A set of numbered slots of a file, for telling that two things claim the same place. Memory grows
+// with the slots that are taken (one bit each, in pages of 8 KiB), not with the size that a header
+// claims.
 class SlotSet {
  public:
-  // Adds [first, first + count). Returns false if any of them was taken already; all are taken afterwards.
+  // Adds [first, first + count). Returns false if any of them was taken already; all are taken
+  // afterwards.
   bool add(std::uint64_t first, std::uint64_t count) {
     bool fresh = true;
     for (std::uint64_t slot = first; slot < first + count; ++slot) fresh = add_one(slot) && fresh;
@@ -21,7 +23,8 @@ class SlotSet {
 
   [[nodiscard]] bool contains(std::uint64_t slot) const {
     const auto found = pages_.find(slot / kPageSlots);
-    return found != pages_.end() && ((*found->second)[slot % kPageSlots / 64] >> (slot % 64) & 1) != 0;
+    return found != pages_.end() &&
+           ((*found->second)[slot % kPageSlots / 64] >> (slot % 64) & 1) != 0;
   }
 
  private:

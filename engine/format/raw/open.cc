@@ -9,9 +9,11 @@ namespace {
 
 class RawLink final : public Link {
  public:
-  RawLink(std::unique_ptr<File> file, std::uint64_t size_bytes) : file_(std::move(file)), size_bytes_(size_bytes) {
+  RawLink(std::unique_ptr<File> file, std::uint64_t size_bytes)
+      : file_(std::move(file)), size_bytes_(size_bytes) {
     description_.format = "raw";
-    description_.extents.push_back({.path = file_->path(), .type = "raw", .size_bytes = size_bytes});
+    description_.extents.push_back(
+        {.path = file_->path(), .type = "raw", .size_bytes = size_bytes});
   }
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
@@ -21,11 +23,13 @@ class RawLink final : public Link {
   [[nodiscard]] std::vector<const File*> files() const override { return {file_.get()}; }
   [[nodiscard]] Status check() const override { return {}; }
 
-  [[nodiscard]] Status map(std::uint64_t offset, std::uint64_t length, ExtentList& out) const override {
+  [[nodiscard]] Status map(std::uint64_t offset, std::uint64_t length,
+                           ExtentList& out) const override {
     return map_flat(*file_, {.guest_offset = offset, .file_offset = offset, .length = length}, out);
   }
 
-  [[nodiscard]] Status inflate(const Extent& /*extent*/, std::span<const std::byte> /*stored*/, Inflater& /*inflater*/,
+  [[nodiscard]] Status inflate(const Extent& /*extent*/, std::span<const std::byte> /*stored*/,
+                               Inflater& /*inflater*/,
                                std::span<std::byte> /*out*/) const override {
     return fail(ErrorKind::unsupported, file_->path(), "a raw disk holds no deflated grains");
   }
@@ -38,7 +42,8 @@ class RawLink final : public Link {
 
 }  // namespace
 
-Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& /*files*/, const OpenOptions& /*options*/) {
+Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& /*files*/,
+                                   const OpenOptions& /*options*/) {
   GM_TRY(const FileInfo info, file->info());
   return std::make_unique<RawLink>(std::move(file), info.size_bytes);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
-
 #include "engine/format/format.h"
+
+#include <memory>
 
 namespace grainmill::raw {
 

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <array>
-#include <vector>
-
 #include "engine/base/arith.h"
 #include "engine/format/vmdk/extent_map.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/map/grain_tables.h"
 #include "engine/map/slot_set.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
 namespace grainmill::vmdk {
 namespace {
 
 constexpr std::uint64_t kChunkEntries = 65536;
 
-// The sparse extents of VMFS 3 snapshots: one copy of tables, grains of one sector usually, no zeroed-grain entries.
+// The sparse extents of VMFS 3 snapshots: one copy of tables, grains of one sector usually, no
+// zeroed-grain entries.
 class CowdMap final : public ExtentMap {
  public:
   CowdMap(std::unique_ptr<File> file, const CowdHeader& header, GrainTables tables)
@@ -25,11 +26,14 @@ class CowdMap final : public ExtentMap {
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
   [[nodiscard]] Status check() const override;
   [[nodiscard]] const File* file() const override { return file_.get(); }
-  [[nodiscard]] std::uint64_t grain_bytes() const override { return header_.grain_sectors * kSectorBytes; }
+  [[nodiscard]] std::uint64_t grain_bytes() const override {
+    return header_.grain_sectors * kSectorBytes;
+  }
   [[nodiscard]] bool unclean_shutdown() const override { return header_.unclean_shutdown; }
 
  private:
-  [[nodiscard]] Status check_entry(std::uint64_t grain, std::uint32_t entry, std::uint64_t file_bytes) const;
+  [[nodiscard]] Status check_entry(std::uint64_t grain, std::uint32_t entry,
+                                   std::uint64_t file_bytes) const;
   [[nodiscard]] std::uint64_t metadata_end() const {
     return header_.directory_sector * kSectorBytes + tables_.shape().directory_bytes();
   }
@@ -39,18 +43,22 @@ class CowdMap final : public ExtentMap {
   GrainTables tables_;
 };
 
-Status CowdMap::check_entry(std::uint64_t grain, std::uint32_t entry, std::uint64_t file_bytes) const {
+Status CowdMap::check_entry(std::uint64_t grain, std::uint32_t entry,
+                            std::uint64_t file_bytes) const {
   if (entry == 0) return {};
   const std::uint64_t offset = entry * kSectorBytes;
   const std::uint64_t address = grain * grain_bytes();
-  const std::uint64_t needed = std::min(grain_bytes(), header_.capacity_sectors * kSectorBytes - address);
+  const std::uint64_t needed =
+      std::min(grain_bytes(), header_.capacity_sectors * kSectorBytes - address);
   if (offset >= metadata_end() && range_within(offset, needed, file_bytes)) return {};
-  return fail(ErrorKind::corrupt, file_->path(), tables_.entry_offset(grain),
-              fmt::format("grain table entry for address {:#x} points at offset {:#x}, {}", address, offset,
-                          offset < metadata_end() ? "inside the metadata"
-                                                  : fmt::format("past the end of the file ({:#x}): the file is truncated or "
-                                                                "the entry is damaged",
-                                                                file_bytes)));
+  return fail(
+      ErrorKind::corrupt, file_->path(), tables_.entry_offset(grain),
+      fmt::format("grain table entry for address {:#x} points at offset {:#x}, {}", address, offset,
+                  offset < metadata_end()
+                      ? "inside the metadata"
+                      : fmt::format("past the end of the file ({:#x}): the file is truncated or "
+                                    "the entry is damaged",
+                                    file_bytes)));
 }
 
 Status CowdMap::map(const AddressRange& range, ExtentList& out) const {
@@ -86,7 +94,8 @@ Status CowdMap::check() const {
   for (std::uint64_t i = 0; i < shape.tables(); ++i) {
     const std::uint64_t offset = tables_.table_offset(i);
     if (offset != 0 && !used.add(offset / kSectorBytes, shape.table_bytes() / kSectorBytes))
-      return fail(ErrorKind::corrupt, file_->path(), offset, fmt::format("grain table {} overlaps another one", i));
+      return fail(ErrorKind::corrupt, file_->path(), offset,
+                  fmt::format("grain table {} overlaps another one", i));
   }
   std::vector<std::uint32_t> entries;
   for (std::uint64_t first = 0; first < shape.grains(); first += kChunkEntries) {
@@ -98,7 +107,8 @@ Status CowdMap::check() const {
       GM_CHECK(check_entry(first + i, entries[i], info.size_bytes));
       if (!used.add(entries[i], header_.grain_sectors))
         return fail(ErrorKind::corrupt, file_->path(), tables_.entry_offset(first + i),
-                    fmt::format("grain table entry for address {:#x} points at sector {}, which another entry or a table takes "
+                    fmt::format("grain table entry for address {:#x} points at sector {}, which "
+                                "another entry or a table takes "
                                 "too: a grain is shared",
                                 (first + i) * grain_bytes(), entries[i]));
     }
@@ -108,14 +118,16 @@ Status CowdMap::check() const {
 
 }  // namespace
 
-Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file, const ExtentClaim& claim) {
+Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file,
+                                                 const ExtentClaim& claim) {
   std::array<std::byte, kCowdHeaderBytes> bytes{};
   GM_CHECK(file->read_exact_at(0, bytes));
   GM_TRY(const CowdHeader header, parse_cowd_header(bytes, file->path()));
   const std::uint64_t capacity = header.capacity_sectors * kSectorBytes;
   if (capacity != claim.size_bytes)
     return fail(ErrorKind::corrupt, file->path(), 12,
-                fmt::format("header says a capacity of {} bytes, the descriptor in {} (offset {:#x}) says {}: one of them is "
+                fmt::format("header says a capacity of {} bytes, the descriptor in {} (offset "
+                            "{:#x}) says {}: one of them is "
                             "damaged, or they are of different disks",
                             capacity, claim.descriptor_path, claim.line_offset, claim.size_bytes));
   const GrainTableShape shape{capacity, header.grain_sectors * kSectorBytes, kCowdEntriesPerTable};

@@ -24,8 +24,10 @@ constexpr std::string_view kSparse = " SPARSE ZERO ";
 constexpr std::string_view kFlat = " FLAT ZERO ";
 constexpr std::string_view kVmfs = " VMFS FLAT ZERO ";
 constexpr std::string_view kDevice =
-    "its data is on a device, not in files; convert it on the machine that has the device, or copy the device";
-constexpr std::string_view kSeSparse = "ESXi's seSparse snapshots are not supported; consolidate the snapshot first";
+    "its data is on a device, not in files; convert it on the machine that has the device, or copy "
+    "the device";
+constexpr std::string_view kSeSparse =
+    "ESXi's seSparse snapshots are not supported; consolidate the snapshot first";
 
 // Virtual Disk Format 5.0, "createType", and what newer products write.
 constexpr std::array kCreateTypes = {
@@ -57,7 +59,8 @@ constexpr std::array kCreateTypes = {
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::ranges::transform(result, result.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(result, result.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return result;
 }
 
@@ -78,32 +81,40 @@ std::optional<NumberedName> split_number(const std::string& name) {
   if (digits < 3 || digits > kMaxDigits || first < 2) return std::nullopt;
   const char mark = static_cast<char>(std::tolower(static_cast<unsigned char>(name[first - 1])));
   if (name[first - 2] != '-' || (mark != 's' && mark != 'f')) return std::nullopt;
-  NumberedName result{.prefix = name.substr(0, first), .number = 0, .digits = digits, .suffix = name.substr(dot)};
+  NumberedName result{
+      .prefix = name.substr(0, first), .number = 0, .digits = digits, .suffix = name.substr(dot)};
   std::from_chars(name.data() + first, name.data() + dot, result.number);
   return result;
 }
 
 }  // namespace
 
-Status check_create_type(const Descriptor& descriptor, std::string_view path, std::uint64_t text_offset) {
-  const auto known = std::ranges::find(kCreateTypes, lower(descriptor.create_type), &CreateType::name);
+Status check_create_type(const Descriptor& descriptor, std::string_view path,
+                         std::uint64_t text_offset) {
+  const auto known =
+      std::ranges::find(kCreateTypes, lower(descriptor.create_type), &CreateType::name);
   if (known == kCreateTypes.end())
-    return fail(ErrorKind::unsupported, path, fmt::format("createType '{}' is not known", descriptor.create_type));
+    return fail(ErrorKind::unsupported, path,
+                fmt::format("createType '{}' is not known", descriptor.create_type));
   if (!known->refusal.empty())
     return fail(ErrorKind::unsupported, path,
-                fmt::format("createType '{}' is not supported: {}", descriptor.create_type, known->refusal));
+                fmt::format("createType '{}' is not supported: {}", descriptor.create_type,
+                            known->refusal));
   if (known->single && descriptor.extents.size() != 1)
     return fail(ErrorKind::corrupt, path,
-                fmt::format("createType '{}' with {} extents; expected one", descriptor.create_type, descriptor.extents.size()));
+                fmt::format("createType '{}' with {} extents; expected one", descriptor.create_type,
+                            descriptor.extents.size()));
   for (const ExtentLine& extent : descriptor.extents) {
-    if (extent.type == "SESPARSE") return fail(ErrorKind::unsupported, path, text_offset + extent.text_offset, std::string(kSeSparse));
+    if (extent.type == "SESPARSE")
+      return fail(ErrorKind::unsupported, path, text_offset + extent.text_offset,
+                  std::string(kSeSparse));
     if (extent.type.starts_with("VMFSR"))
       return fail(ErrorKind::unsupported, path, text_offset + extent.text_offset,
                   fmt::format("{} extent is not supported: {}", extent.type, kDevice));
     if (known->extent_types.contains(" " + extent.type + " ")) continue;
     return fail(ErrorKind::corrupt, path, text_offset + extent.text_offset,
-                fmt::format("extent of type '{}' in a disk of createType '{}'; expected one of:{}", extent.type,
-                            descriptor.create_type, known->extent_types));
+                fmt::format("extent of type '{}' in a disk of createType '{}'; expected one of:{}",
+                            extent.type, descriptor.create_type, known->extent_types));
   }
   return {};
 }
@@ -113,9 +124,12 @@ bool flat_files_are_exact(const Descriptor& descriptor) {
   return type.ends_with("flat") || type.starts_with("vmfs");
 }
 
-bool is_stream_optimized(const Descriptor& descriptor) { return lower(descriptor.create_type) == "streamoptimized"; }
+bool is_stream_optimized(const Descriptor& descriptor) {
+  return lower(descriptor.create_type) == "streamoptimized";
+}
 
-Status check_numbering(const Descriptor& descriptor, std::string_view path, std::uint64_t text_offset) {
+Status check_numbering(const Descriptor& descriptor, std::string_view path,
+                       std::uint64_t text_offset) {
   std::optional<NumberedName> last;
   for (const ExtentLine& extent : descriptor.extents) {
     std::optional<NumberedName> name = split_number(extent.file);
@@ -123,9 +137,11 @@ Status check_numbering(const Descriptor& descriptor, std::string_view path, std:
     const bool first_is_lost = !last && name->number > 1;
     const bool gap = last && name->prefix == last->prefix && name->number > last->number + 1;
     if (first_is_lost || gap)
-      return fail(ErrorKind::corrupt, path, text_offset + extent.text_offset,
-                  fmt::format("extent '{}' where number {} should come: an extent line is lost from the descriptor", extent.file,
-                              last ? last->number + 1 : 1));
+      return fail(
+          ErrorKind::corrupt, path, text_offset + extent.text_offset,
+          fmt::format(
+              "extent '{}' where number {} should come: an extent line is lost from the descriptor",
+              extent.file, last ? last->number + 1 : 1));
     last = std::move(name);
   }
   return {};

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/descriptor.h"
 
+#include "engine/base/arith.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <map>
-
-#include "engine/base/arith.h"
 
 namespace grainmill::vmdk {
 namespace {
@@ -26,13 +26,15 @@ std::string_view trim(std::string_view text) {
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::ranges::transform(result, result.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(result, result.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return result;
 }
 
 std::string upper(std::string_view text) {
   std::string result(text);
-  std::ranges::transform(result, result.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::ranges::transform(result, result.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return result;
 }
 
@@ -44,8 +46,8 @@ std::optional<T> parse_number(std::string_view text, int base) {
   return value;
 }
 
-// Cuts the next blank-separated token off `rest`; a token that begins with a quote goes to the closing one and comes
-// back without both. nullopt when a quote is not closed.
+// Cuts the next blank-separated token off `rest`; a token that begins with a quote goes to the
+// closing one and comes back without both. nullopt when a quote is not closed.
 std::optional<std::string_view> next_token(std::string_view& rest) {
   rest = trim(rest);
   if (rest.starts_with('"')) {
@@ -71,7 +73,8 @@ std::optional<Access> parse_access(std::string_view token) {
 
 class Parser {
  public:
-  Parser(std::string_view path, std::uint64_t text_offset) : path_(path), text_offset_(text_offset) {}
+  Parser(std::string_view path, std::uint64_t text_offset)
+      : path_(path), text_offset_(text_offset) {}
 
   Status line(std::string_view raw, std::size_t at) {
     const std::string_view text = trim(raw);
@@ -82,17 +85,22 @@ class Parser {
       return extent_line(*access, rest, at);
     const std::size_t equals = text.find('=');
     if (equals == std::string_view::npos)
-      return corrupt(at, fmt::format("descriptor line '{}' is neither a comment, a key=value nor an extent", shorten(text)));
+      return corrupt(
+          at, fmt::format("descriptor line '{}' is neither a comment, a key=value nor an extent",
+                          shorten(text)));
     return assignment(lower(trim(text.substr(0, equals))), trim(text.substr(equals + 1)), at);
   }
 
   Result<Descriptor> finish() {
-    if (result_.create_type.empty()) return corrupt(0, "descriptor has no createType: it is damaged or cut short");
-    if (result_.extents.empty()) return corrupt(0, "descriptor names no extents: it is damaged or cut short");
+    if (result_.create_type.empty())
+      return corrupt(0, "descriptor has no createType: it is damaged or cut short");
+    if (result_.extents.empty())
+      return corrupt(0, "descriptor names no extents: it is damaged or cut short");
     std::uint64_t total = 0;
     for (const ExtentLine& extent : result_.extents) {
       const std::optional<std::uint64_t> sum = checked_add(total, extent.sectors);
-      if (!sum || *sum > kMaxSectors) return corrupt(extent.text_offset, "the sizes of the extents add up to an impossible disk");
+      if (!sum || *sum > kMaxSectors)
+        return corrupt(extent.text_offset, "the sizes of the extents add up to an impossible disk");
       total = *sum;
     }
     if (!result_.parent_hint.empty() && !result_.parent_content_id)
@@ -110,7 +118,8 @@ class Parser {
   static std::string shorten(std::string_view text) {
     constexpr std::size_t kShown = 60;
     std::string shown;
-    for (const char c : text.substr(0, kShown)) shown += std::isprint(static_cast<unsigned char>(c)) != 0 ? c : '?';
+    for (const char c : text.substr(0, kShown))
+      shown += std::isprint(static_cast<unsigned char>(c)) != 0 ? c : '?';
     return shown;
   }
 
@@ -119,10 +128,13 @@ class Parser {
     extent.access = access;
     extent.text_offset = at;
     const auto size = next_token(rest);
-    const std::optional<std::uint64_t> sectors = size ? parse_number<std::uint64_t>(*size, 10) : std::nullopt;
+    const std::optional<std::uint64_t> sectors =
+        size ? parse_number<std::uint64_t>(*size, 10) : std::nullopt;
     const auto type = next_token(rest);
     if (!sectors || !type || type->empty())
-      return corrupt(at, "extent line without a size in sectors and a type: expected 'RW 4192256 SPARSE \"name\"'");
+      return corrupt(at,
+                     "extent line without a size in sectors and a type: expected 'RW 4192256 "
+                     "SPARSE \"name\"'");
     extent.sectors = *sectors;
     extent.type = upper(*type);
     rest = trim(rest);
@@ -133,11 +145,15 @@ class Parser {
     }
     if (const auto offset = next_token(rest); offset && !offset->empty()) {
       const std::optional<std::uint64_t> value = parse_number<std::uint64_t>(*offset, 10);
-      if (!value || *value > kMaxSectors) return corrupt(at, fmt::format("extent offset '{}' is not a sector number", shorten(*offset)));
+      if (!value || *value > kMaxSectors)
+        return corrupt(at,
+                       fmt::format("extent offset '{}' is not a sector number", shorten(*offset)));
       extent.offset_sectors = *value;
     }
-    if (extent.file.empty() && extent.type != "ZERO") return corrupt(at, fmt::format("{} extent without a file", extent.type));
-    if (result_.extents.size() == kMaxExtents) return corrupt(at, fmt::format("more than {} extents", kMaxExtents));
+    if (extent.file.empty() && extent.type != "ZERO")
+      return corrupt(at, fmt::format("{} extent without a file", extent.type));
+    if (result_.extents.size() == kMaxExtents)
+      return corrupt(at, fmt::format("more than {} extents", kMaxExtents));
     result_.extents.push_back(std::move(extent));
     return {};
   }
@@ -150,19 +166,23 @@ class Parser {
     if (is_header_key(key)) {
       const auto [seen, fresh] = header_.emplace(key, value);
       if (!fresh && seen->second != value)
-        return corrupt(at, fmt::format("{} is given twice, as '{}' and as '{}'", key, shorten(seen->second), shorten(value)));
+        return corrupt(at, fmt::format("{} is given twice, as '{}' and as '{}'", key,
+                                       shorten(seen->second), shorten(value)));
     }
     return set(key, value, at);
   }
 
   static bool is_header_key(const std::string& key) {
-    return key == "cid" || key == "parentcid" || key == "createtype" || key == "parentfilenamehint" || key == "version";
+    return key == "cid" || key == "parentcid" || key == "createtype" ||
+           key == "parentfilenamehint" || key == "version";
   }
 
   Status set(const std::string& key, std::string_view value, std::size_t at) {
     if (key == "cid" || key == "parentcid") {
       const std::optional<std::uint32_t> id = parse_number<std::uint32_t>(value, 16);
-      if (!id) return corrupt(at, fmt::format("{} '{}' is not a hexadecimal content ID", key, shorten(value)));
+      if (!id)
+        return corrupt(at,
+                       fmt::format("{} '{}' is not a hexadecimal content ID", key, shorten(value)));
       (key == "cid" ? result_.content_id : result_.parent_content_id) = *id;
     } else if (key == "createtype") {
       result_.create_type = value;
@@ -187,7 +207,8 @@ class Parser {
     if (key == "encryptionkeys" || key == "keyid" || key.starts_with("encryption."))
       refuse("the disk is encrypted; decrypt it with VMware's tools first");
     if (key == "ddb.iofilters" && lower(value).contains("crypt"))
-      refuse(fmt::format("the disk is encrypted by the I/O filter '{}'; decrypt it first", shorten(value)));
+      refuse(fmt::format("the disk is encrypted by the I/O filter '{}'; decrypt it first",
+                         shorten(value)));
     if (key == "isnativesnapshot" && lower(value) == "yes")
       refuse("the disk is a native (array-side) snapshot; its data is not in these files");
   }
@@ -219,7 +240,8 @@ bool looks_like_descriptor(std::span<const std::byte> head) {
   text = text.substr(0, text.find('\0'));
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   const std::string words = lower(text);
-  // Any line may come first; what no other text has is an assignment to createType or a CID at the start of a line.
+  // Any line may come first; what no other text has is an assignment to createType or a CID at the
+  // start of a line.
   for (const std::string_view key : {"createtype", "parentcid", "# disk descriptorfile"}) {
     for (std::size_t at = words.find(key); at != std::string::npos; at = words.find(key, at + 1)) {
       const std::size_t line = words.find_last_of('\n', at);
@@ -230,7 +252,8 @@ bool looks_like_descriptor(std::span<const std::byte> head) {
   return false;
 }
 
-Result<Descriptor> parse_descriptor(std::string_view text, std::string_view path, std::uint64_t text_offset) {
+Result<Descriptor> parse_descriptor(std::string_view text, std::string_view path,
+                                    std::uint64_t text_offset) {
   text = text.substr(0, text.find('\0'));
   Parser parser(path, text_offset);
   std::size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;

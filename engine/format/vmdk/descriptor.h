@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/base/error.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -9,11 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/base/error.h"
-
 namespace grainmill::vmdk {
 
-// The text descriptor of a link ("The Descriptor File" in Virtual Disk Format 5.0), embedded or a file of its own.
+// The text descriptor of a link ("The Descriptor File" in Virtual Disk Format 5.0), embedded or a
+// file of its own.
 
 enum class Access : std::uint8_t { read_write, read_only, none };
 
@@ -21,10 +22,10 @@ enum class Access : std::uint8_t { read_write, read_only, none };
 struct ExtentLine {
   Access access = Access::read_write;
   std::uint64_t sectors = 0;
-  std::string type;                 // upper case: FLAT, VMFS, SPARSE, VMFSSPARSE, ZERO, ...
-  std::string file;                 // as written, without the quotes; empty for ZERO
+  std::string type;                  // upper case: FLAT, VMFS, SPARSE, VMFSSPARSE, ZERO, ...
+  std::string file;                  // as written, without the quotes; empty for ZERO
   std::uint64_t offset_sectors = 0;  // into the file, for FLAT and VMFS
-  std::size_t text_offset = 0;      // of the line, in the text
+  std::size_t text_offset = 0;       // of the line, in the text
 };
 
 struct Descriptor {
@@ -35,20 +36,25 @@ struct Descriptor {
   std::string parent_hint;                         // empty: no such line
   std::string encoding;                            // of file names; empty: UTF-8
   std::vector<ExtentLine> extents;
-  // Why this disk cannot be read although its text is sound (encrypted, a native snapshot), or empty.
+  // Why this disk cannot be read although its text is sound (encrypted, a native snapshot), or
+  // empty.
   std::string refusal;
 
   // A link whose parentCID names a parent; ffffffff means none.
-  [[nodiscard]] bool has_parent() const { return parent_content_id && *parent_content_id != 0xffffffffU; }
+  [[nodiscard]] bool has_parent() const {
+    return parent_content_id && *parent_content_id != 0xffffffffU;
+  }
   [[nodiscard]] std::uint64_t total_sectors() const;
 };
 
 // Whether a file that begins like this is a descriptor, not just any text.
 [[nodiscard]] bool looks_like_descriptor(std::span<const std::byte> head);
 
-// Takes what writers in the field write: LF or CRLF, blanks and blank lines anywhere, any case of key words, NUL
-// padding (the text ends at the first NUL), a byte order mark. A line that is neither comment, assignment nor extent is
-// `corrupt`: damage must not drop an extent unseen. `text_offset` is where the text begins in the file, for messages.
-[[nodiscard]] Result<Descriptor> parse_descriptor(std::string_view text, std::string_view path, std::uint64_t text_offset);
+// Takes what writers in the field write: LF or CRLF, blanks and blank lines anywhere, any case of
+// key words, NUL padding (the text ends at the first NUL), a byte order mark. A line that is
+// neither comment, assignment nor extent is `corrupt`: damage must not drop an extent unseen.
+// `text_offset` is where the text begins in the file, for messages.
+[[nodiscard]] Result<Descriptor> parse_descriptor(std::string_view text, std::string_view path,
+                                                  std::uint64_t text_offset);
 
 }  // namespace grainmill::vmdk

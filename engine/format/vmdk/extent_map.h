@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <memory>
-
 #include "engine/base/error.h"
 #include "engine/format/format.h"
 #include "engine/io/file.h"
 #include "engine/map/extent.h"
+
+#include <cstdint>
+#include <memory>
 
 namespace grainmill::vmdk {
 
@@ -46,14 +46,17 @@ struct ExtentClaim {
 [[nodiscard]] std::unique_ptr<ExtentMap> make_zero_map();
 
 // FLAT and VMFS extents: `offset` bytes into the file.
-[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file, std::uint64_t offset,
+[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file,
+                                                               std::uint64_t offset,
                                                                const ExtentClaim& claim);
 
 // Hosted sparse extents (KDMV), plain and stream-optimised.
-[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file, const ExtentClaim& claim,
+[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
+                                                                 const ExtentClaim& claim,
                                                                  TableChoice choice);
 
 // VMFS sparse extents (COWD).
-[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file, const ExtentClaim& claim);
+[[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file,
+                                                               const ExtentClaim& claim);
 
 }  // namespace grainmill::vmdk

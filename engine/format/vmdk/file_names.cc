@@ -17,7 +17,8 @@ std::optional<std::string> to_utf8(const std::string& name, const std::string& e
   char* to = out.data();
   std::size_t from_left = in.size();
   std::size_t to_left = out.size();
-  const bool converted = ::iconv(converter, &from, &from_left, &to, &to_left) != static_cast<std::size_t>(-1);
+  const bool converted =
+      ::iconv(converter, &from, &from_left, &to, &to_left) != static_cast<std::size_t>(-1);
   ::iconv_close(converter);
   if (!converted) return std::nullopt;
   out.resize(out.size() - to_left);
@@ -27,7 +28,8 @@ std::optional<std::string> to_utf8(const std::string& name, const std::string& e
 }  // namespace
 
 Result<std::unique_ptr<File>> open_with_encoding(FileSystem& files, const OpenPolicy& policy,
-                                                 const std::string& descriptor_path, const std::string& name,
+                                                 const std::string& descriptor_path,
+                                                 const std::string& name,
                                                  const std::string& encoding) {
   auto opened = open_named_file(files, policy, descriptor_path, name);
   if (opened || opened.error().kind != ErrorKind::not_found || encoding.empty()) return opened;

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/io/open_policy.h"
+
 #include <memory>
 #include <string>
 
-#include "engine/io/open_policy.h"
-
 namespace grainmill::vmdk {
 
-// Opens a file that a descriptor names. Its name is in the descriptor's encoding, while file systems here hold UTF-8
-// mostly, or the bytes as they were: both are tried.
-[[nodiscard]] Result<std::unique_ptr<File>> open_with_encoding(FileSystem& files, const OpenPolicy& policy,
-                                                               const std::string& descriptor_path, const std::string& name,
+// Opens a file that a descriptor names. Its name is in the descriptor's encoding, while file
+// systems here hold UTF-8 mostly, or the bytes as they were: both are tried.
+[[nodiscard]] Result<std::unique_ptr<File>> open_with_encoding(FileSystem& files,
+                                                               const OpenPolicy& policy,
+                                                               const std::string& descriptor_path,
+                                                               const std::string& name,
                                                                const std::string& encoding);
 
 }  // namespace grainmill::vmdk

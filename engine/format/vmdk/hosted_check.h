@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-
 #include "engine/base/error.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/io/file.h"
 #include "engine/map/grain_tables.h"
+
+#include <cstdint>
 
 namespace grainmill::vmdk {
 
@@ -22,10 +22,11 @@ struct HostedTables {
 [[nodiscard]] std::uint64_t first_table_byte(const HostedHeader& header);
 
 // Whether one entry can be right by itself: inside the file, outside the metadata.
-[[nodiscard]] Status check_hosted_entry(const HostedTables& extent, std::uint64_t grain, std::uint32_t entry,
-                                        std::uint64_t file_bytes);
+[[nodiscard]] Status check_hosted_entry(const HostedTables& extent, std::uint64_t grain,
+                                        std::uint32_t entry, std::uint64_t file_bytes);
 
-// Everything that two copies of tables and a file can say against each other without reading grains; see Link::check.
+// Everything that two copies of tables and a file can say against each other without reading
+// grains; see Link::check.
 [[nodiscard]] Status check_hosted_tables(const HostedTables& extent);
 
 }  // namespace grainmill::vmdk

@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/base/arith.h"
+#include "engine/format/vmdk/extent_map.h"
+#include "engine/format/vmdk/hosted_check.h"
+#include "engine/format/vmdk/layout.h"
+#include "engine/map/grain_tables.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,23 +12,21 @@
 #include <optional>
 #include <vector>
 
-#include "engine/base/arith.h"
-#include "engine/format/vmdk/extent_map.h"
-#include "engine/format/vmdk/hosted_check.h"
-#include "engine/format/vmdk/layout.h"
-#include "engine/map/grain_tables.h"
-
 namespace grainmill::vmdk {
 namespace {
 
-// Sector-sized reads at the end of a stream stop here: more padding than this after a stream is not padding.
+// Sector-sized reads at the end of a stream stop here: more padding than this after a stream is not
+// padding.
 constexpr std::uint64_t kMaxTrailingPadding = kMiB;
 
 class HostedMap final : public ExtentMap {
  public:
   HostedMap(std::unique_ptr<File> file, const HostedHeader& header, GrainTables tables,
             std::optional<GrainTables> redundant)
-      : file_(std::move(file)), header_(header), tables_(std::move(tables)), redundant_(std::move(redundant)) {}
+      : file_(std::move(file)),
+        header_(header),
+        tables_(std::move(tables)),
+        redundant_(std::move(redundant)) {}
 
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
   [[nodiscard]] Status check() const override {
@@ -34,7 +38,8 @@ class HostedMap final : public ExtentMap {
   [[nodiscard]] bool unclean_shutdown() const override { return header_.unclean_shutdown; }
 
  private:
-  [[nodiscard]] Extent describe(std::uint64_t grain, std::uint32_t entry, std::uint64_t block_end) const;
+  [[nodiscard]] Extent describe(std::uint64_t grain, std::uint32_t entry,
+                                std::uint64_t block_end) const;
 
   std::unique_ptr<File> file_;
   HostedHeader header_;
@@ -43,7 +48,8 @@ class HostedMap final : public ExtentMap {
 };
 
 // The extent of one whole grain, guest_offset being its address within this extent.
-Extent HostedMap::describe(std::uint64_t grain, std::uint32_t entry, std::uint64_t block_end) const {
+Extent HostedMap::describe(std::uint64_t grain, std::uint32_t entry,
+                           std::uint64_t block_end) const {
   const std::uint64_t grain_bytes = header_.grain_bytes();
   Extent extent{.guest_offset = grain * grain_bytes, .length = grain_bytes};
   if (entry == 0) return extent;
@@ -57,16 +63,18 @@ Extent HostedMap::describe(std::uint64_t grain, std::uint32_t entry, std::uint64
   if (header_.compressed()) {
     extent.grain_address = grain * grain_bytes;
     extent.grain_bytes = static_cast<std::uint32_t>(grain_bytes);
-    extent.grain_valid = static_cast<std::uint32_t>(std::min(grain_bytes, header_.capacity_bytes() - extent.grain_address));
+    extent.grain_valid = static_cast<std::uint32_t>(
+        std::min(grain_bytes, header_.capacity_bytes() - extent.grain_address));
     extent.stored_bytes = static_cast<std::uint32_t>(block_end - extent.file_offset);
   }
   return extent;
 }
 
-// Where the block at each entry ends at the latest: at the next block in the file, the end of the file or the largest
-// legal block. Grains mostly lie in guest order, but writers with several threads leave them out of it.
-std::vector<std::uint64_t> block_ends(std::span<const std::uint32_t> entries, std::uint64_t grain_bytes,
-                                      std::uint64_t file_bytes) {
+// Where the block at each entry ends at the latest: at the next block in the file, the end of the
+// file or the largest legal block. Grains mostly lie in guest order, but writers with several
+// threads leave them out of it.
+std::vector<std::uint64_t> block_ends(std::span<const std::uint32_t> entries,
+                                      std::uint64_t grain_bytes, std::uint64_t file_bytes) {
   std::vector<std::uint32_t> order(entries.begin(), entries.end());
   std::erase_if(order, [](std::uint32_t entry) { return entry <= kZeroedGrainEntry; });
   if (!std::ranges::is_sorted(order)) std::ranges::sort(order);
@@ -99,16 +107,18 @@ Status HostedMap::map(const AddressRange& range, ExtentList& out) const {
   if (header_.compressed()) ends = block_ends(entries, grain_bytes, info.size_bytes);
   const std::uint64_t shift = range.guest_offset - range.address;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    GM_CHECK(check_hosted_entry({*file_, header_, tables_, nullptr}, first + i, entries[i], info.size_bytes));
-    Extent extent = clip(describe(first + i, entries[i], ends.empty() ? 0 : ends[i]), range.address, end);
+    GM_CHECK(check_hosted_entry({*file_, header_, tables_, nullptr}, first + i, entries[i],
+                                info.size_bytes));
+    Extent extent =
+        clip(describe(first + i, entries[i], ends.empty() ? 0 : ends[i]), range.address, end);
     extent.guest_offset += shift;
     append_merged(out, extent);
   }
   return {};
 }
 
-// The footer of a stream whose header puts the directory at the end: the last sector that is not zero, for some tools
-// pad streams. It must be the header again, but for the directory's position.
+// The footer of a stream whose header puts the directory at the end: the last sector that is not
+// zero, for some tools pad streams. It must be the header again, but for the directory's position.
 Result<HostedHeader> read_footer(const File& file, const HostedHeader& header) {
   GM_TRY(const FileInfo info, file.info());
   std::array<std::byte, kSectorBytes> sector{};
@@ -121,23 +131,29 @@ Result<HostedHeader> read_footer(const File& file, const HostedHeader& header) {
   }
   if (!has_hosted_magic(sector))
     return fail(ErrorKind::corrupt, file.path(), at,
-                "no footer at the end, where the header says the grain directory is: the stream is truncated; get the "
+                "no footer at the end, where the header says the grain directory is: the stream is "
+                "truncated; get the "
                 "file again");
   GM_TRY(const HostedHeader footer, parse_hosted_header(sector, file.path(), at));
   if (footer.directory_sector == kDirectoryAtEnd)
-    return fail(ErrorKind::corrupt, file.path(), at + 56, "the footer does not say where the grain directory is");
-  if (footer.capacity_sectors != header.capacity_sectors || footer.grain_sectors != header.grain_sectors ||
+    return fail(ErrorKind::corrupt, file.path(), at + 56,
+                "the footer does not say where the grain directory is");
+  if (footer.capacity_sectors != header.capacity_sectors ||
+      footer.grain_sectors != header.grain_sectors ||
       footer.entries_per_table != header.entries_per_table || footer.flags != header.flags)
-    return fail(ErrorKind::corrupt, file.path(), at, "the footer contradicts the header (capacity, grain size, table size or flags)");
+    return fail(ErrorKind::corrupt, file.path(), at,
+                "the footer contradicts the header (capacity, grain size, table size or flags)");
   return footer;
 }
 
 Status check_claim(const File& file, const HostedHeader& header, const ExtentClaim& claim) {
   const std::uint64_t capacity = header.capacity_bytes();
   // Some writers round the capacity up to whole grains; the descriptor then has the exact size.
-  if (capacity == claim.size_bytes || capacity == align_up(claim.size_bytes, header.grain_bytes())) return {};
+  if (capacity == claim.size_bytes || capacity == align_up(claim.size_bytes, header.grain_bytes()))
+    return {};
   return fail(ErrorKind::corrupt, file.path(), 12,
-              fmt::format("header says a capacity of {} bytes, the descriptor in {} (offset {:#x}) says {}: one of them is "
+              fmt::format("header says a capacity of {} bytes, the descriptor in {} (offset {:#x}) "
+                          "says {}: one of them is "
                           "damaged, or they are of different disks",
                           capacity, claim.descriptor_path, claim.line_offset, claim.size_bytes));
 }
@@ -147,25 +163,28 @@ Status check_overhead(const File& file, const HostedHeader& header) {
   const std::optional<std::uint64_t> overhead = checked_mul(header.overhead_sectors, kSectorBytes);
   if (overhead && *overhead <= info.size_bytes) return {};
   return fail(ErrorKind::corrupt, file.path(), 64,
-              fmt::format("metadata of {} sectors does not fit in the file of {} bytes: it is truncated, or its header is "
+              fmt::format("metadata of {} sectors does not fit in the file of {} bytes: it is "
+                          "truncated, or its header is "
                           "damaged",
                           header.overhead_sectors, info.size_bytes));
 }
 
-Result<GrainTables> open_tables(const File& file, const HostedHeader& header, std::uint64_t directory_sector,
-                                std::uint64_t field) {
+Result<GrainTables> open_tables(const File& file, const HostedHeader& header,
+                                std::uint64_t directory_sector, std::uint64_t field) {
   const std::optional<std::uint64_t> offset = checked_mul(directory_sector, kSectorBytes);
   const std::uint64_t first = first_table_byte(header);
   if (!offset || *offset < kSectorBytes)
-    return fail(ErrorKind::corrupt, file.path(), field, fmt::format("grain directory at impossible sector {}", directory_sector));
-  const GrainTableShape shape{header.capacity_bytes(), header.grain_bytes(), header.entries_per_table};
+    return fail(ErrorKind::corrupt, file.path(), field,
+                fmt::format("grain directory at impossible sector {}", directory_sector));
+  const GrainTableShape shape{header.capacity_bytes(), header.grain_bytes(),
+                              header.entries_per_table};
   return GrainTables::open(file, shape, *offset, first);
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file, const ExtentClaim& claim,
-                                                   TableChoice choice) {
+Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
+                                                   const ExtentClaim& claim, TableChoice choice) {
   constexpr std::uint64_t kPrimaryField = 56;
   constexpr std::uint64_t kRedundantField = 48;
   std::array<std::byte, kSectorBytes> sector{};
@@ -179,25 +198,31 @@ Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file, c
 
   if (choice == TableChoice::redundant) {
     if (!header.has_redundant_tables())
-      return fail(ErrorKind::invalid_argument, file->path(), "has no redundant tables: --tables redundant cannot be used");
-    GM_TRY(GrainTables tables, open_tables(*file, header, header.redundant_directory_sector, kRedundantField));
+      return fail(ErrorKind::invalid_argument, file->path(),
+                  "has no redundant tables: --tables redundant cannot be used");
+    GM_TRY(GrainTables tables,
+           open_tables(*file, header, header.redundant_directory_sector, kRedundantField));
     return std::make_unique<HostedMap>(std::move(file), header, std::move(tables), std::nullopt);
   }
   Result<GrainTables> tables = open_tables(*file, header, header.directory_sector, kPrimaryField);
   if (!tables) {
-    if (header.has_redundant_tables()) tables.error().message += "; the redundant tables may be whole: try --tables redundant";
+    if (header.has_redundant_tables())
+      tables.error().message += "; the redundant tables may be whole: try --tables redundant";
     return std::unexpected(tables.error());
   }
   std::optional<GrainTables> redundant;
   if (choice == TableChoice::agreeing && header.has_redundant_tables()) {
-    Result<GrainTables> copy = open_tables(*file, header, header.redundant_directory_sector, kRedundantField);
+    Result<GrainTables> copy =
+        open_tables(*file, header, header.redundant_directory_sector, kRedundantField);
     if (!copy) {
-      copy.error().message += " (this is the redundant copy; --tables primary reads the image without it)";
+      copy.error().message +=
+          " (this is the redundant copy; --tables primary reads the image without it)";
       return std::unexpected(copy.error());
     }
     redundant = std::move(*copy);
   }
-  return std::make_unique<HostedMap>(std::move(file), header, std::move(*tables), std::move(redundant));
+  return std::make_unique<HostedMap>(std::move(file), header, std::move(*tables),
+                                     std::move(redundant));
 }
 
 }  // namespace grainmill::vmdk

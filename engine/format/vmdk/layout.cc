@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/layout.h"
 
+#include "engine/base/arith.h"
+#include "engine/base/byte_order.h"
+
 #include <fmt/format.h>
 
 #include <array>
 #include <cstring>
-
-#include "engine/base/arith.h"
-#include "engine/base/byte_order.h"
 
 namespace grainmill::vmdk {
 namespace {
@@ -22,7 +22,8 @@ constexpr std::uint64_t kMinGrainSectors = 8;
 constexpr std::uint64_t kMaxGrainSectors = 0x200000;
 // 512 in the specification; readers in the field take any power of two.
 constexpr std::uint32_t kMaxEntriesPerTable = 65536;
-// A descriptor of a real disk has a few hundred bytes; one of thousands of extents some hundred KiB.
+// A descriptor of a real disk has a few hundred bytes; one of thousands of extents some hundred
+// KiB.
 constexpr std::uint64_t kMaxDescriptorSectors = kMiB / kSectorBytes;
 constexpr std::uint32_t kKnownIncompatibleFlags = kFlagCompressed | kFlagMarkers;
 
@@ -69,36 +70,49 @@ HostedHeader decode_hosted(const std::byte* p) {
 
 void check_flags(const HostedHeader& header, const std::byte* p, HeaderChecks& checks) {
   constexpr std::array<char, 4> kNewlines = {'\n', ' ', '\r', '\n'};
-  checks.corrupt_unless((header.flags & kFlagNewlineTest) == 0 || std::memcmp(p + 73, kNewlines.data(), 4) == 0, 73,
-                        "the newline test bytes are changed: the file was damaged by a transfer in text mode; transfer it "
-                        "again in binary mode");
+  checks.corrupt_unless(
+      (header.flags & kFlagNewlineTest) == 0 || std::memcmp(p + 73, kNewlines.data(), 4) == 0, 73,
+      "the newline test bytes are changed: the file was damaged by a transfer in text mode; "
+      "transfer it "
+      "again in binary mode");
   const std::uint32_t unknown = header.flags & 0xffff0000U & ~kKnownIncompatibleFlags;
   checks.unsupported_unless(unknown == 0, 8,
-                            fmt::format("header flags {:#x} hold features {:#x} that are not known", header.flags, unknown));
-  checks.corrupt_unless((header.flags & kFlagMarkers) == 0 || header.compressed(), 8,
-                        fmt::format("header flags {:#x} say markers without compression, which is impossible", header.flags));
-  checks.unsupported_unless(!header.compressed() || (header.flags & kFlagMarkers) != 0, 8,
-                            fmt::format("header flags {:#x}: compressed grains without markers", header.flags));
-  checks.corrupt_unless(header.compress_algorithm <= 1, 77,
-                        fmt::format("compression algorithm {}; expected 0 or 1", header.compress_algorithm));
+                            fmt::format("header flags {:#x} hold features {:#x} that are not known",
+                                        header.flags, unknown));
+  checks.corrupt_unless(
+      (header.flags & kFlagMarkers) == 0 || header.compressed(), 8,
+      fmt::format("header flags {:#x} say markers without compression, which is impossible",
+                  header.flags));
+  checks.unsupported_unless(
+      !header.compressed() || (header.flags & kFlagMarkers) != 0, 8,
+      fmt::format("header flags {:#x}: compressed grains without markers", header.flags));
+  checks.corrupt_unless(
+      header.compress_algorithm <= 1, 77,
+      fmt::format("compression algorithm {}; expected 0 or 1", header.compress_algorithm));
   checks.corrupt_unless((header.compress_algorithm == 1) == header.compressed(), 77,
                         fmt::format("compression algorithm {} contradicts the header flags {:#x}",
                                     header.compress_algorithm, header.flags));
 }
 
 void check_sizes(const HostedHeader& header, HeaderChecks& checks) {
-  checks.corrupt_unless(header.capacity_sectors > 0 && header.capacity_sectors <= kMaxCapacitySectors, 12,
-                        fmt::format("capacity of {} sectors; expected 1 to 2^50", header.capacity_sectors));
-  checks.corrupt_unless(is_power_of_two(header.grain_sectors) && header.grain_sectors >= kMinGrainSectors &&
-                            header.grain_sectors <= kMaxGrainSectors,
-                        20, fmt::format("grain size of {} sectors; expected a power of two from {} to {}",
-                                        header.grain_sectors, kMinGrainSectors, kMaxGrainSectors));
-  checks.corrupt_unless(is_power_of_two(header.entries_per_table) && header.entries_per_table <= kMaxEntriesPerTable, 44,
-                        fmt::format("{} entries in a grain table; expected 512, or another power of two up to {}",
-                                    header.entries_per_table, kMaxEntriesPerTable));
-  checks.corrupt_unless(header.descriptor_sector == 0 || header.descriptor_sectors <= kMaxDescriptorSectors, 36,
-                        fmt::format("embedded descriptor of {} sectors; expected at most {}", header.descriptor_sectors,
-                                    kMaxDescriptorSectors));
+  checks.corrupt_unless(
+      header.capacity_sectors > 0 && header.capacity_sectors <= kMaxCapacitySectors, 12,
+      fmt::format("capacity of {} sectors; expected 1 to 2^50", header.capacity_sectors));
+  checks.corrupt_unless(
+      is_power_of_two(header.grain_sectors) && header.grain_sectors >= kMinGrainSectors &&
+          header.grain_sectors <= kMaxGrainSectors,
+      20,
+      fmt::format("grain size of {} sectors; expected a power of two from {} to {}",
+                  header.grain_sectors, kMinGrainSectors, kMaxGrainSectors));
+  checks.corrupt_unless(
+      is_power_of_two(header.entries_per_table) && header.entries_per_table <= kMaxEntriesPerTable,
+      44,
+      fmt::format("{} entries in a grain table; expected 512, or another power of two up to {}",
+                  header.entries_per_table, kMaxEntriesPerTable));
+  checks.corrupt_unless(
+      header.descriptor_sector == 0 || header.descriptor_sectors <= kMaxDescriptorSectors, 36,
+      fmt::format("embedded descriptor of {} sectors; expected at most {}",
+                  header.descriptor_sectors, kMaxDescriptorSectors));
   checks.corrupt_unless(header.directory_sector != 0, 56, "no grain directory: its sector is 0");
 }
 
@@ -107,13 +121,16 @@ void check_sizes(const HostedHeader& header, HeaderChecks& checks) {
 bool has_hosted_magic(std::span<const std::byte> head) { return has_magic(head, kHostedMagic); }
 bool has_cowd_magic(std::span<const std::byte> head) { return has_magic(head, kCowdMagic); }
 
-Result<HostedHeader> parse_hosted_header(std::span<const std::byte> bytes, std::string_view path, std::uint64_t offset) {
+Result<HostedHeader> parse_hosted_header(std::span<const std::byte> bytes, std::string_view path,
+                                         std::uint64_t offset) {
   if (!has_hosted_magic(bytes))
-    return fail(ErrorKind::corrupt, path, offset, "no sparse extent header here: expected it to begin with KDMV");
+    return fail(ErrorKind::corrupt, path, offset,
+                "no sparse extent header here: expected it to begin with KDMV");
   const HostedHeader header = decode_hosted(bytes.data());
   HeaderChecks checks(path, offset);
-  checks.unsupported_unless(header.version >= 1 && header.version <= 3, 4,
-                            fmt::format("sparse extent version {}; versions 1, 2 and 3 are known", header.version));
+  checks.unsupported_unless(
+      header.version >= 1 && header.version <= 3, 4,
+      fmt::format("sparse extent version {}; versions 1, 2 and 3 are known", header.version));
   check_flags(header, bytes.data(), checks);
   check_sizes(header, checks);
   GM_CHECK(checks.status());
@@ -133,18 +150,24 @@ Result<CowdHeader> parse_cowd_header(std::span<const std::byte> bytes, std::stri
 
   constexpr std::uint64_t kMaxCowdGrainSectors = 2048;
   HeaderChecks checks(path, 0);
-  checks.unsupported_unless(version == 1, 4, fmt::format("COWD extent version {}; version 1 is known", version));
+  checks.unsupported_unless(version == 1, 4,
+                            fmt::format("COWD extent version {}; version 1 is known", version));
   checks.corrupt_unless(header.capacity_sectors > 0, 12, "capacity of 0 sectors");
-  checks.corrupt_unless(header.grain_sectors > 0 && header.grain_sectors <= kMaxCowdGrainSectors, 16,
-                        fmt::format("grain size of {} sectors; expected 1 to {}", header.grain_sectors,
-                                    kMaxCowdGrainSectors));
+  checks.corrupt_unless(header.grain_sectors > 0 && header.grain_sectors <= kMaxCowdGrainSectors,
+                        16,
+                        fmt::format("grain size of {} sectors; expected 1 to {}",
+                                    header.grain_sectors, kMaxCowdGrainSectors));
   GM_CHECK(checks.status());
-  const std::uint64_t expected = ceil_div(header.capacity_sectors, kCowdEntriesPerTable * header.grain_sectors);
-  checks.corrupt_unless(header.directory_entries == expected, 24,
-                        fmt::format("{} grain directory entries; a capacity of {} sectors in grains of {} needs {}",
-                                    header.directory_entries, header.capacity_sectors, header.grain_sectors, expected));
-  checks.corrupt_unless(header.directory_sector >= kCowdHeaderBytes / kSectorBytes, 20,
-                        fmt::format("grain directory at sector {}, inside the header", header.directory_sector));
+  const std::uint64_t expected =
+      ceil_div(header.capacity_sectors, kCowdEntriesPerTable * header.grain_sectors);
+  checks.corrupt_unless(
+      header.directory_entries == expected, 24,
+      fmt::format("{} grain directory entries; a capacity of {} sectors in grains of {} needs {}",
+                  header.directory_entries, header.capacity_sectors, header.grain_sectors,
+                  expected));
+  checks.corrupt_unless(
+      header.directory_sector >= kCowdHeaderBytes / kSectorBytes, 20,
+      fmt::format("grain directory at sector {}, inside the header", header.directory_sector));
   GM_CHECK(checks.status());
   return header;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/link.h"
 
+#include "engine/base/units.h"
+#include "engine/format/vmdk/grain_block.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "engine/base/units.h"
-#include "engine/format/vmdk/grain_block.h"
 
 namespace grainmill::vmdk {
 
@@ -23,10 +23,12 @@ void VmdkLink::Builder::add(const ExtentLine& line, std::unique_ptr<ExtentMap> m
   description.extents.push_back({path, line.type, length, map->grain_bytes(), map->compressed()});
   if (map->unclean_shutdown()) {
     description.unclean_shutdown = true;
-    description.warnings.push_back(path + ": was not closed cleanly by its last writer (its tables were checked)");
+    description.warnings.push_back(
+        path + ": was not closed cleanly by its last writer (its tables were checked)");
   }
   if (line.access == Access::none)
-    description.warnings.push_back(fmt::format("extent '{}' is marked NOACCESS and reads as zeros", line.file));
+    description.warnings.push_back(
+        fmt::format("extent '{}' is marked NOACCESS and reads as zeros", line.file));
   if (length == 0) return;
   link_->pieces_.push_back({link_->size_bytes_, length, std::move(map)});
   link_->size_bytes_ += length;
@@ -49,14 +51,15 @@ Status VmdkLink::map(std::uint64_t offset, std::uint64_t length, ExtentList& out
   const std::uint64_t end = offset + length;
   for (std::uint64_t at = offset; at < end; ++piece) {
     const std::uint64_t stop = std::min(end, piece->guest_offset + piece->length);
-    GM_CHECK(piece->map->map({.address = at - piece->guest_offset, .length = stop - at, .guest_offset = at}, out));
+    GM_CHECK(piece->map->map(
+        {.address = at - piece->guest_offset, .length = stop - at, .guest_offset = at}, out));
     at = stop;
   }
   return {};
 }
 
-Status VmdkLink::inflate(const Extent& extent, std::span<const std::byte> stored, Inflater& inflater,
-                         std::span<std::byte> out) const {
+Status VmdkLink::inflate(const Extent& extent, std::span<const std::byte> stored,
+                         Inflater& inflater, std::span<std::byte> out) const {
   return inflate_grain(*this, extent, stored, inflater, out);
 }
 

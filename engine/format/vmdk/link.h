@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <memory>
-#include <vector>
-
 #include "engine/format/format.h"
 #include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/extent_map.h"
+
+#include <memory>
+#include <vector>
 
 namespace grainmill::vmdk {
 
@@ -26,9 +26,10 @@ class VmdkLink final : public Link {
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
   [[nodiscard]] std::uint64_t grain_bytes() const override;
-  [[nodiscard]] Status map(std::uint64_t offset, std::uint64_t length, ExtentList& out) const override;
-  [[nodiscard]] Status inflate(const Extent& extent, std::span<const std::byte> stored, Inflater& inflater,
-                               std::span<std::byte> out) const override;
+  [[nodiscard]] Status map(std::uint64_t offset, std::uint64_t length,
+                           ExtentList& out) const override;
+  [[nodiscard]] Status inflate(const Extent& extent, std::span<const std::byte> stored,
+                               Inflater& inflater, std::span<std::byte> out) const override;
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override;
   [[nodiscard]] Status check() const override;

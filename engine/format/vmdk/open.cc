@@ -1,13 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/open.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <array>
-#include <map>
-#include <vector>
-
 #include "engine/base/arith.h"
 #include "engine/format/vmdk/create_type.h"
 #include "engine/format/vmdk/descriptor.h"
@@ -15,6 +8,13 @@
 #include "engine/format/vmdk/file_names.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/format/vmdk/link.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <vector>
 
 namespace grainmill::vmdk {
 namespace {
@@ -33,18 +33,21 @@ Result<std::string> read_embedded_text(const File& file, const HostedHeader& hea
   GM_TRY(const FileInfo info, file.info());
   if (!offset || !range_within(*offset, length, info.size_bytes))
     return fail(ErrorKind::corrupt, file.path(), 28,
-                fmt::format("embedded descriptor at sector {} does not fit in the file of {} bytes: it is truncated, or its "
+                fmt::format("embedded descriptor at sector {} does not fit in the file of {} "
+                            "bytes: it is truncated, or its "
                             "header is damaged",
                             header.descriptor_sector, info.size_bytes));
   return read_text(file, *offset, length);
 }
 
-Status check_descriptor(const Descriptor& descriptor, const std::string& path, std::uint64_t text_offset) {
+Status check_descriptor(const Descriptor& descriptor, const std::string& path,
+                        std::uint64_t text_offset) {
   if (!descriptor.refusal.empty()) return fail(ErrorKind::unsupported, path, descriptor.refusal);
   GM_CHECK(check_create_type(descriptor, path, text_offset));
   if (descriptor.has_parent() && descriptor.parent_hint.empty())
     return fail(ErrorKind::corrupt, path,
-                fmt::format("is a snapshot (parentCID {:08x}) whose descriptor does not name its parent; add the line "
+                fmt::format("is a snapshot (parentCID {:08x}) whose descriptor does not name its "
+                            "parent; add the line "
                             "parentFileNameHint=\"...\" with the parent's file name",
                             *descriptor.parent_content_id));
   return check_numbering(descriptor, path, text_offset);
@@ -56,52 +59,63 @@ LinkDescription describe(const Descriptor& descriptor) {
   description.create_type = descriptor.create_type;
   description.content_id = descriptor.content_id;
   if (!descriptor.parent_hint.empty())
-    description.parent = ParentRef{descriptor.parent_hint, descriptor.parent_content_id.value_or(0xffffffffU)};
+    description.parent =
+        ParentRef{descriptor.parent_hint, descriptor.parent_content_id.value_or(0xffffffffU)};
   return description;
 }
 
 // Which reader a part of a disk that was opened by itself belongs to.
 std::unexpected<Error> refuse_part(FileSystem& files, const File& file, std::string_view what) {
   const std::optional<std::string> owner = find_owner(files, file.path());
-  return fail(ErrorKind::unsupported, file.path(),
-              owner ? fmt::format("is {}, not a whole disk: open its descriptor, {}", what, *owner)
-                    : fmt::format("is {}, not a whole disk, and no descriptor beside it names it: open the descriptor of the "
-                                  "disk, a small text file that is usually called like this one without its suffix",
-                                  what));
+  return fail(
+      ErrorKind::unsupported, file.path(),
+      owner ? fmt::format("is {}, not a whole disk: open its descriptor, {}", what, *owner)
+            : fmt::format(
+                  "is {}, not a whole disk, and no descriptor beside it names it: open the "
+                  "descriptor of the "
+                  "disk, a small text file that is usually called like this one without its suffix",
+                  what));
 }
 
-// A monolithic sparse disk: header, descriptor and grains in one file. The file name in the descriptor is not used, so a
-// renamed image opens and a crafted one names nothing.
-Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSystem& files, const OpenOptions& options) {
+// A monolithic sparse disk: header, descriptor and grains in one file. The file name in the
+// descriptor is not used, so a renamed image opens and a crafted one names nothing.
+Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSystem& files,
+                                              const OpenOptions& options) {
   std::array<std::byte, kSectorBytes> sector{};
   GM_CHECK(file->read_exact_at(0, sector));
   GM_TRY(const HostedHeader header, parse_hosted_header(sector, file->path(), 0));
   if (header.descriptor_sector == 0) return refuse_part(files, *file, "one part of a split disk");
   GM_TRY(const std::string text, read_embedded_text(*file, header));
-  if (text.empty() || text.front() == '\0') return refuse_part(files, *file, "one part of a split disk");
+  if (text.empty() || text.front() == '\0')
+    return refuse_part(files, *file, "one part of a split disk");
 
   const std::uint64_t text_offset = header.descriptor_sector * kSectorBytes;
   GM_TRY(const Descriptor descriptor, parse_descriptor(text, file->path(), text_offset));
   GM_CHECK(check_descriptor(descriptor, file->path(), text_offset));
   if (descriptor.extents.size() != 1 || descriptor.extents.front().type != "SPARSE")
     return fail(ErrorKind::corrupt, file->path(), text_offset,
-                fmt::format("embedded descriptor (createType '{}') names other extents than this file itself: expected exactly "
+                fmt::format("embedded descriptor (createType '{}') names other extents than this "
+                            "file itself: expected exactly "
                             "one SPARSE extent",
                             descriptor.create_type));
   if (is_stream_optimized(descriptor) && !header.compressed())
-    return fail(ErrorKind::corrupt, file->path(), 8,
-                fmt::format("header flags {:#x} say uncompressed, the descriptor says streamOptimized", header.flags));
+    return fail(
+        ErrorKind::corrupt, file->path(), 8,
+        fmt::format("header flags {:#x} say uncompressed, the descriptor says streamOptimized",
+                    header.flags));
 
   const ExtentLine& line = descriptor.extents.front();
   const std::string path = file->path();
   const ExtentClaim claim{line.sectors * kSectorBytes, path, text_offset + line.text_offset};
-  GM_TRY(std::unique_ptr<ExtentMap> extent, open_hosted_map(std::move(file), claim, options.tables));
+  GM_TRY(std::unique_ptr<ExtentMap> extent,
+         open_hosted_map(std::move(file), claim, options.tables));
   VmdkLink::Builder builder(describe(descriptor), nullptr);
   builder.add(line, std::move(extent));
   return builder.finish();
 }
 
-Result<std::unique_ptr<ExtentMap>> open_extent(std::unique_ptr<File> file, const ExtentLine& line, const ExtentClaim& claim,
+Result<std::unique_ptr<ExtentMap>> open_extent(std::unique_ptr<File> file, const ExtentLine& line,
+                                               const ExtentClaim& claim,
                                                const OpenOptions& options) {
   if (line.type == "FLAT" || line.type == "VMFS")
     return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim);
@@ -119,7 +133,8 @@ class DescriptorOpener {
     GM_TRY(const FileInfo info, file_->info());
     if (info.size_bytes > kMaxDescriptorBytes)
       return fail(ErrorKind::corrupt, path_,
-                  fmt::format("begins like a descriptor but has {} bytes; expected at most {}", info.size_bytes, kMaxDescriptorBytes));
+                  fmt::format("begins like a descriptor but has {} bytes; expected at most {}",
+                              info.size_bytes, kMaxDescriptorBytes));
     GM_TRY(const std::string text, read_text(*file_, 0, info.size_bytes));
     GM_TRY(descriptor_, parse_descriptor(text, path_, 0));
     GM_CHECK(check_descriptor(descriptor_, path_, 0));
@@ -140,17 +155,20 @@ class DescriptorOpener {
     const Result<std::vector<std::string>> names = files_.list(folder_of(path_));
     if (!names || std::ranges::find(*names, next) == names->end()) return {};
     return fail(ErrorKind::corrupt, path_,
-                fmt::format("its last extent is '{}', but '{}' lies beside it: an extent line is lost from the descriptor (if that "
+                fmt::format("its last extent is '{}', but '{}' lies beside it: an extent line is "
+                            "lost from the descriptor (if that "
                             "file is not part of this disk, move it away)",
                             descriptor_.extents.back().file, next));
   }
 
   Result<std::unique_ptr<ExtentMap>> open_line(const ExtentLine& line) {
     if (line.type == "ZERO" || line.access == Access::none) return make_zero_map();
-    Result<std::unique_ptr<File>> file = open_with_encoding(files_, options_.policy, path_, line.file, descriptor_.encoding);
+    Result<std::unique_ptr<File>> file =
+        open_with_encoding(files_, options_.policy, path_, line.file, descriptor_.encoding);
     if (!file) {
       if (file.error().kind == ErrorKind::not_found)
-        file.error().message += fmt::format("; the descriptor {} needs it as an extent: put it beside the descriptor", path_);
+        file.error().message += fmt::format(
+            "; the descriptor {} needs it as an extent: put it beside the descriptor", path_);
       return std::unexpected(file.error());
     }
     GM_TRY(const FileInfo info, (*file)->info());
@@ -164,12 +182,14 @@ class DescriptorOpener {
     return open_extent(*std::move(file), line, claim, options_);
   }
 
-  // Flat files of ordinary disks hold nothing behind what the descriptor says; one that does has lost its end here.
+  // Flat files of ordinary disks hold nothing behind what the descriptor says; one that does has
+  // lost its end here.
   Status check_flat_sizes() const {
     for (const auto& [path, use] : flat_uses_) {
       if (use.file_bytes < use.end + kSectorBytes) continue;
       return fail(ErrorKind::corrupt, path, use.end,
-                  fmt::format("the file goes on to {:#x}; the descriptor {} (offset {:#x}) says that the disk ends here: its extent "
+                  fmt::format("the file goes on to {:#x}; the descriptor {} (offset {:#x}) says "
+                              "that the disk ends here: its extent "
                               "line is damaged, or the two are of different disks",
                               use.file_bytes, path_, use.line_offset));
     }
@@ -196,7 +216,8 @@ bool probe(std::span<const std::byte> head) {
   return has_hosted_magic(head) || has_cowd_magic(head) || looks_like_descriptor(head);
 }
 
-Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& files, const OpenOptions& options) {
+Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& files,
+                                   const OpenOptions& options) {
   std::array<std::byte, 4> magic{};
   GM_TRY(const std::size_t got, file->read_at(0, magic));
   const std::span<const std::byte> head = std::span(magic).first(got);
@@ -221,7 +242,8 @@ std::optional<std::string> find_owner(FileSystem& files, const std::string& path
     const auto got = (*file)->read_at(0, std::as_writable_bytes(std::span(text)));
     if (!got) continue;
     text.resize(*got);
-    if (looks_like_descriptor(std::as_bytes(std::span(text))) && text.contains("\"" + name + "\"")) return other_path;
+    if (looks_like_descriptor(std::as_bytes(std::span(text))) && text.contains("\"" + name + "\""))
+      return other_path;
   }
   return std::nullopt;
 }

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/convert.h"
+
+#include "engine/format/raw/sink.h"
+#include "pipeline/manifest_writer.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+namespace grainmill {
+namespace {
+
+// An output that is also read from would be destroyed by its own conversion.
+Status refuse_source_as_output(FileSystem& files, const Disk& disk, const std::string& output) {
+  const Result<std::unique_ptr<File>> existing = files.open_read(output);
+  if (!existing) return {};
+  GM_TRY(const FileInfo target, (*existing)->info());
+  for (std::size_t i = 0; i < disk.depth(); ++i) {
+    for (const File* file : disk.link(i).files()) {
+      GM_TRY(const FileInfo info, file->info());
+      if (info.device == target.device && info.inode == target.inode)
+        return fail(ErrorKind::invalid_argument, output,
+                    fmt::format("is part of the source ({}): choose another name for the output",
+                                file->path()));
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> warnings_of(const Disk& disk) {
+  std::vector<std::string> warnings;
+  for (std::size_t i = 0; i < disk.depth(); ++i)
+    for (const std::string& warning : disk.link(i).description().warnings)
+      warnings.push_back(warning);
+  return warnings;
+}
+
+}  // namespace
+
+std::string default_manifest_path(const std::string& output) { return output + ".manifest"; }
+
+Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) {
+  // Open the chain. Content IDs are compared here.
+  GM_TRY(const Disk disk, Disk::open(files, options.source, options.disk));
+  GM_CHECK(refuse_source_as_output(files, disk, options.output));
+  if (options.manifest == options.output)
+    return fail(ErrorKind::invalid_argument, options.output,
+                "is the name of both the output and its manifest");
+
+  // Read all tables before the first byte is written. From here on the map is believed.
+  GM_CHECK(disk.check());
+  ManifestHeader header{
+      .disk_bytes = disk.size_bytes(), .crypto = options.graph.crypto, .sources = {}};
+  GM_TRY(header.sources, describe_sources(disk));
+
+  // Begin the outputs. Neither has a name yet.
+  GM_TRY(const std::unique_ptr<PendingFile> output, files.create_pending(options.output));
+  GM_TRY(const std::unique_ptr<Sink> sink,
+         raw::make_sink(output->file(), disk.size_bytes(), options.hole_bytes));
+  std::unique_ptr<PendingFile> manifest;
+  if (!options.manifest.empty()) {
+    GM_TRY(manifest, files.create_pending(options.manifest));
+  }
+  ManifestWriter writer(manifest ? &manifest->file() : nullptr, header);
+
+  // Move the data.
+  GM_CHECK(run_graph(disk, sink.get(), writer, options.graph));
+  GM_TRY(const ManifestRoots roots, writer.finish());
+  GM_CHECK(sink->finish());
+
+  // Give the names: the output first, its manifest after it. In between, no manifest of an older
+  // output may speak for it.
+  if (!options.manifest.empty()) GM_CHECK(files.remove(options.manifest));
+  GM_CHECK(output->publish(options.durability));
+  if (manifest) GM_CHECK(manifest->publish(options.durability));
+  return ConvertReport{disk.size_bytes(), roots.data_grains * kDigestGrain, roots,
+                       warnings_of(disk)};
+}
+
+}  // namespace grainmill

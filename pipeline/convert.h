@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/disk/disk.h"
+#include "engine/io/file_system.h"
+#include "pipeline/graph.h"
+#include "pipeline/manifest.h"
+
+#include <string>
+#include <vector>
+
+namespace grainmill {
+
+struct ConvertOptions {
+  std::string source;
+  DiskOptions disk;
+  std::string output;
+  std::uint64_t hole_bytes =
+      4096;              // runs of zeros this long become holes of the output file; 0: never
+  std::string manifest;  // where to write it; empty: no manifest
+  Durability durability = Durability::synced;
+  GraphOptions graph;  // graph.crypto also chooses the manifest's cryptographic root
+};
+
+struct ConvertReport {
+  std::uint64_t disk_bytes = 0;
+  std::uint64_t data_bytes = 0;  // of the disk, that are not zero; whole digest grains
+  ManifestRoots roots;
+  std::vector<std::string> warnings;
+};
+
+// The manifest's name where none is given.
+[[nodiscard]] std::string default_manifest_path(const std::string& output);
+
+// Makes a raw disk of any disk that can be read. The output has its name only when it is whole; a
+// failure or a cancellation leaves nothing, and an older output of that name as it was.
+[[nodiscard]] Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options);
+
+}  // namespace grainmill

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/plan.h"
+
+#include "engine/base/arith.h"
+
+#include <algorithm>
+
+namespace grainmill {
+namespace {
+
+// Small enough that what was read is still in the second-level cache when it is hashed and written,
+// large enough that a system call costs nothing beside it.
+constexpr std::uint64_t kUnitBytes = 256 * kKiB;
+
+// The most that the blocks behind one digest grain can take in the file.
+std::uint64_t stored_per_digest_grain(std::uint64_t grain_bytes) {
+  constexpr std::uint64_t kBlockHeader = 12;
+  const std::uint64_t block = align_up(kBlockHeader + 2 * grain_bytes, kSectorBytes);
+  return block * ceil_div(kDigestGrain, std::min(grain_bytes, kDigestGrain));
+}
+
+}  // namespace
+
+UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes) {
+  UnitShape shape{.guest_bytes = kUnitBytes, .leaf_bytes = leaf_bytes};
+  std::uint64_t most_stored = 0;
+  for (std::size_t i = 0; i < disk.depth(); ++i) {
+    for (const ExtentDescription& extent : disk.link(i).description().extents) {
+      if (!extent.compressed) continue;
+      shape.grain_bytes = std::max(shape.grain_bytes, extent.grain_bytes);
+      most_stored = std::max(most_stored, stored_per_digest_grain(extent.grain_bytes));
+    }
+  }
+  shape.guest_bytes = std::max(shape.guest_bytes, shape.grain_bytes);
+  if (shape.grain_bytes != 0) shape.stored_bytes = shape.guest_bytes + most_stored;
+  return shape;
+}
+
+Planner::Planner(const ChainMap& map, const UnitShape& shape)
+    : map_(map), shape_(shape), window_bytes_(align_up(map.window_bytes(), shape.guest_bytes)) {}
+
+// Composes the window at position_, unless it is the one in hand.
+Status Planner::load_window() {
+  if (position_ < window_end_) return {};
+  const std::uint64_t length = std::min(window_bytes_, map_.size_bytes() - position_);
+  GM_CHECK(map_.compose(position_, length, window_));
+  window_end_ = position_ + length;
+  cursor_ = 0;
+  return {};
+}
+
+bool Planner::next(Unit& unit) {
+  if (position_ == map_.size_bytes()) return false;
+  unit.reset();
+  unit.sequence = sequence_++;
+  unit.guest_offset = position_;
+  // Zeros go on across windows: an empty disk is one unit.
+  while (position_ < map_.size_bytes()) {
+    if (Status loaded = load_window(); !loaded) {
+      if (!unit.zero) plan_failure(unit, std::move(loaded));
+      return true;
+    }
+    const std::uint64_t end = zero_run_end();
+    if (end == position_) break;
+    unit.zero = true;
+    unit.length = end - unit.guest_offset;
+    position_ = end;
+  }
+  if (!unit.zero) plan_data(unit);
+  return true;
+}
+
+// A window that the map cannot answer is one unit with the error in it; the walk goes on behind it.
+void Planner::plan_failure(Unit& unit, Status failure) {
+  unit.status = std::move(failure);
+  unit.length = std::min(window_bytes_, map_.size_bytes() - position_);
+  position_ += unit.length;
+  window_end_ = position_;
+}
+
+// Where the digest grains that are zero as a whole end, from position_ on, in this window.
+std::uint64_t Planner::zero_run_end() {
+  while (window_[cursor_].guest_end() <= position_) ++cursor_;
+  std::uint64_t end = position_;
+  for (std::size_t i = cursor_; i < window_.size() && window_[i].reads_as_zero(); ++i)
+    end = window_[i].guest_end();
+  return end == map_.size_bytes() ? end : align_down(end, kDigestGrain);
+}
+
+Planner::GrainCost Planner::cost_at(std::uint64_t offset, std::uint64_t end,
+                                    std::uint64_t& last_block) const {
+  GrainCost cost;
+  auto extent =
+      std::prev(std::ranges::upper_bound(window_.begin() + static_cast<std::ptrdiff_t>(cursor_),
+                                         window_.end(), offset, {}, &Extent::guest_offset));
+  for (; extent != window_.end() && extent->guest_offset < end; ++extent) {
+    if (!extent->reads_as_zero()) cost.zero = false;
+    if (extent->kind != ExtentKind::deflated || extent->file_offset == last_block) continue;
+    cost.stored_bytes += extent->stored_bytes;
+    last_block = extent->file_offset;
+  }
+  return cost;
+}
+
+// Takes digest grains until the unit is full or a zero one comes. Units do not cross multiples of
+// their size, so that a large deflated grain is never cut in two.
+void Planner::plan_data(Unit& unit) {
+  const std::uint64_t limit =
+      std::min({align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, window_end_,
+                map_.size_bytes()});
+  std::uint64_t stored = 0;
+  std::uint64_t last_block = 0;
+  std::uint64_t end = position_;
+  while (end < limit) {
+    const std::uint64_t grain_end = std::min(align_down(end, kDigestGrain) + kDigestGrain, limit);
+    const GrainCost cost = cost_at(end, grain_end, last_block);
+    const bool full = stored + cost.stored_bytes > shape_.stored_bytes;
+    if (end != position_ && (cost.zero || full)) break;
+    stored += cost.stored_bytes;
+    end = grain_end;
+  }
+  for (std::size_t i = cursor_; i < window_.size() && window_[i].guest_offset < end; ++i)
+    if (window_[i].guest_end() > position_)
+      unit.extents.push_back(clip(window_[i], position_, end));
+  unit.length = end - position_;
+  position_ = end;
+}
+
+}  // namespace grainmill

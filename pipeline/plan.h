@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/disk/disk.h"
+#include "pipeline/unit.h"
+
+#include <cstdint>
+
+namespace grainmill {
+
+// The shape of units that suits a disk: its deflated grains fit whole.
+[[nodiscard]] UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes);
+
+// Walks a disk in guest order and cuts it into units of work. Every unit begins and ends at a
+// multiple of kDigestGrain (or the end of the disk); runs of zeros become one unit each, however
+// long. Threads: one at a time.
+class Planner {
+ public:
+  Planner(const ChainMap& map, const UnitShape& shape);
+
+  // Fills in the next unit; false when there is none. A window of the disk that the map cannot
+  // answer is a unit with the error in it and without extents.
+  [[nodiscard]] bool next(Unit& unit);
+
+ private:
+  [[nodiscard]] Status load_window();
+  [[nodiscard]] std::uint64_t zero_run_end();
+  void plan_failure(Unit& unit, Status failure);
+  void plan_data(Unit& unit);
+  // What the grain of the digest at `offset` adds to a unit.
+  struct GrainCost {
+    bool zero = true;
+    std::uint64_t stored_bytes = 0;
+  };
+  [[nodiscard]] GrainCost cost_at(std::uint64_t offset, std::uint64_t end,
+                                  std::uint64_t& last_block) const;
+
+  const ChainMap& map_;
+  UnitShape shape_;
+  std::uint64_t window_bytes_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t position_ = 0;  // everything before it is planned
+
+  ExtentList window_;  // composed extents of [window_begin_, window_end_)
+  std::uint64_t window_end_ = 0;
+  std::size_t cursor_ = 0;  // the extent of window_ that holds position_
+};
+
+}  // namespace grainmill

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/stages.h"
+
+#include "engine/base/arith.h"
+#include "engine/codec/zero_scan.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace grainmill {
+namespace {
+
+constexpr std::size_t kNoStored = ~std::size_t{0};
+
+std::uint64_t digest_grains(const Unit& unit) { return ceil_div(unit.length, kDigestGrain); }
+
+bool is_work(const Unit& unit) { return unit.status.has_value() && !unit.zero; }
+
+std::span<std::byte> place_of(Unit& unit, const Extent& extent) {
+  return unit.guest.bytes().subspan(extent.guest_offset - unit.guest_offset, extent.length);
+}
+
+// Reads the blocks of the extents [begin, ...) that follow each other in one file; returns the
+// index after the last.
+Result<std::size_t> fetch_blocks(Unit& unit, std::size_t begin, std::size_t& used) {
+  const Extent& first = unit.extents[begin];
+  std::uint64_t end = first.file_offset + first.stored_bytes;
+  std::uint64_t last_block = first.file_offset;
+  std::size_t next = begin;
+  for (; next < unit.extents.size(); ++next) {
+    const Extent& extent = unit.extents[next];
+    if (extent.kind != ExtentKind::deflated || extent.file != first.file) break;
+    if (extent.file_offset != last_block) {
+      if (extent.file_offset != end) break;
+      end += extent.stored_bytes;
+      last_block = extent.file_offset;
+    }
+    unit.stored_at[next] = used + (extent.file_offset - first.file_offset);
+  }
+  const std::uint64_t length = end - first.file_offset;
+  GM_CHECK(first.file->read_exact_at(first.file_offset, unit.stored.bytes().subspan(used, length)));
+  used += length;
+  return next;
+}
+
+}  // namespace
+
+void fetch(Unit& unit) {
+  if (!is_work(unit)) return;
+  unit.stored_at.assign(unit.extents.size(), kNoStored);
+  std::size_t used = 0;
+  for (std::size_t i = 0; i < unit.extents.size() && unit.status;) {
+    const Extent& extent = unit.extents[i];
+    if (extent.kind == ExtentKind::deflated) {
+      Result<std::size_t> next = fetch_blocks(unit, i, used);
+      if (!next) unit.status = std::unexpected(std::move(next).error());
+      i = next.value_or(unit.extents.size());
+      continue;
+    }
+    if (extent.kind == ExtentKind::data)
+      unit.status = extent.file->read_exact_at(extent.file_offset, place_of(unit, extent));
+    ++i;
+  }
+}
+
+namespace {
+
+Status decode_deflated(Unit& unit, std::size_t index, const ChainMap& map,
+                       std::uint64_t& scratch_block) {
+  const Extent& extent = unit.extents[index];
+  const std::span<std::byte> place = place_of(unit, extent);
+  const bool whole = extent.length == extent.grain_bytes;
+  if (whole || scratch_block != extent.file_offset) {
+    const std::span<const std::byte> stored =
+        unit.stored.bytes().subspan(unit.stored_at[index], extent.stored_bytes);
+    const std::span<std::byte> out = whole ? place : unit.scratch.bytes().first(extent.grain_bytes);
+    GM_CHECK(map.link(extent.link).inflate(extent, stored, unit.inflater, out));
+  }
+  if (whole) return {};
+  scratch_block = extent.file_offset;
+  std::memcpy(place.data(), unit.scratch.bytes().data() + extent.grain_skip, place.size());
+  return {};
+}
+
+}  // namespace
+
+void decode(Unit& unit, const ChainMap& map) {
+  if (!is_work(unit)) return;
+  std::uint64_t scratch_block = 0;  // no block is at the start of a file
+  for (std::size_t i = 0; i < unit.extents.size() && unit.status; ++i) {
+    const Extent& extent = unit.extents[i];
+    if (extent.reads_as_zero()) std::ranges::fill(place_of(unit, extent), std::byte{0});
+    if (extent.kind == ExtentKind::deflated)
+      unit.status = decode_deflated(unit, i, map, scratch_block);
+  }
+}
+
+void digest(Unit& unit, CryptoAlgorithm algorithm) {
+  if (!is_work(unit)) return;
+  const std::size_t leaf_bytes = crypto_digest_bytes(algorithm);
+  std::optional<CryptoDigest> crypto;
+  if (leaf_bytes != 0) crypto.emplace(algorithm);
+  unit.records.resize(digest_grains(unit));
+  unit.leaves.resize(unit.records.size() * leaf_bytes);
+  for (std::size_t i = 0; i < unit.records.size(); ++i) {
+    const std::uint64_t begin = i * kDigestGrain;
+    const auto bytes =
+        unit.guest_bytes().subspan(begin, std::min(kDigestGrain, unit.length - begin));
+    GrainRecord& record = unit.records[i];
+    record = {};
+    if (is_zero(bytes)) continue;
+    record = {GrainRecord::Kind::data, xxh3_128(bytes)};
+    if (!crypto) continue;
+    crypto->update(bytes);
+    crypto->finish(unit.leaves.data() + i * leaf_bytes);
+  }
+}
+
+void write(Unit& unit, Sink& sink) {
+  if (!unit.status) return;
+  if (unit.zero) {
+    unit.status = sink.write_zero(unit.guest_offset, unit.length);
+    return;
+  }
+  // Runs of the same kind, so that what lies side by side is one call.
+  for (std::size_t begin = 0; begin < unit.records.size() && unit.status;) {
+    const GrainRecord::Kind kind = unit.records[begin].kind;
+    std::size_t end = begin + 1;
+    while (end < unit.records.size() && unit.records[end].kind == kind) ++end;
+    const std::uint64_t from = begin * kDigestGrain;
+    const std::uint64_t length = std::min(end * kDigestGrain, unit.length) - from;
+    unit.status =
+        kind == GrainRecord::Kind::zero
+            ? sink.write_zero(unit.guest_offset + from, length)
+            : sink.write(unit.guest_offset + from, unit.guest_bytes().subspan(from, length));
+    begin = end;
+  }
+}
+
+void salvage(Unit& unit, const ChainMap& map, CryptoAlgorithm algorithm) {
+  if (unit.extents.empty()) {
+    unit.records.assign(digest_grains(unit), {GrainRecord::Kind::unreadable, {}});
+    unit.leaves.assign(unit.records.size() * crypto_digest_bytes(algorithm), std::byte{0});
+    unit.grain_errors.assign(unit.records.size(), unit.status.error());
+    unit.status = {};
+    return;
+  }
+  const ExtentList all = std::move(unit.extents);
+  const std::uint64_t begin = unit.guest_offset;
+  const std::uint64_t end = begin + unit.length;
+  const std::size_t leaf_bytes = crypto_digest_bytes(algorithm);
+  std::vector<GrainRecord> records;
+  std::vector<std::byte> leaves;
+  std::vector<std::optional<Error>> errors;
+  for (std::uint64_t at = begin; at < end; at += kDigestGrain) {
+    unit.reset();
+    unit.guest_offset = at;
+    unit.length = std::min(kDigestGrain, end - at);
+    for (const Extent& extent : all)
+      if (extent.guest_end() > at && extent.guest_offset < at + unit.length)
+        unit.extents.push_back(clip(extent, at, at + unit.length));
+    fetch(unit);
+    decode(unit, map);
+    digest(unit, algorithm);
+    if (unit.status) {
+      records.push_back(unit.records.front());
+      leaves.insert(leaves.end(), unit.leaves.begin(), unit.leaves.end());
+      errors.emplace_back();
+    } else {
+      records.push_back({GrainRecord::Kind::unreadable, {}});
+      leaves.resize(leaves.size() + leaf_bytes);
+      errors.emplace_back(unit.status.error());
+    }
+  }
+  unit.reset();
+  unit.guest_offset = begin;
+  unit.length = end - begin;
+  unit.extents = all;
+  unit.records = std::move(records);
+  unit.leaves = std::move(leaves);
+  unit.grain_errors = std::move(errors);
+}
+
+}  // namespace grainmill

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/verify.h"
+
+#include "engine/base/arith.h"
+#include "pipeline/manifest_reader.h"
+#include "pipeline/manifest_writer.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+namespace grainmill {
+namespace {
+
+// The raw output of a conversion has no magic; its manifest vouches for what it is. It is taken for
+// raw only when nothing else claims it and its size is right, and the digests decide the rest.
+Result<Disk> open_image(FileSystem& files, const VerifyOptions& options,
+                        std::uint64_t expected_bytes) {
+  if (!options.disk.format.empty()) return Disk::open(files, options.image, options.disk);
+  GM_TRY(const std::unique_ptr<File> file, files.open_read(options.image));
+  GM_TRY(const FileInfo info, file->info());
+  DiskOptions disk = options.disk;
+  if (info.size_bytes == expected_bytes && !detect_format(*file, files)) disk.format = "raw";
+  return Disk::open(files, options.image, disk);
+}
+
+// Sends what is found both to the comparer and, for the cryptographic root, to a writer without a
+// file.
+class VerifyLog final : public GrainLog {
+ public:
+  VerifyLog(ManifestComparer& comparer, ManifestWriter* roots)
+      : comparer_(comparer), roots_(roots) {}
+
+  [[nodiscard]] Status add_zeros(std::uint64_t grains) override {
+    if (roots_ != nullptr) GM_CHECK(roots_->add_zeros(grains));
+    return comparer_.add_zeros(grains);
+  }
+  [[nodiscard]] Status add(std::span<const GrainRecord> records, std::span<const std::byte> leaves,
+                           std::span<const std::optional<Error>> errors) override {
+    if (roots_ != nullptr) GM_CHECK(roots_->add(records, leaves, errors));
+    return comparer_.add(records, leaves, errors);
+  }
+
+ private:
+  ManifestComparer& comparer_;
+  ManifestWriter* roots_;
+};
+
+}  // namespace
+
+Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
+  GM_TRY(ManifestReader manifest, ManifestReader::open(files, options.manifest));
+  const ManifestHeader& expected = manifest.header();
+  GM_TRY(const Disk disk, open_image(files, options, expected.disk_bytes));
+
+  VerifyReport report;
+  report.format = disk.link(0).description().format;
+  report.disk_bytes = disk.size_bytes();
+  report.expected_bytes = expected.disk_bytes;
+  report.crypto = expected.crypto;
+  report.expected_root = manifest.roots().root;
+  // A disk of another size is another disk; comparing ranges would name all of it.
+  if (report.disk_bytes != report.expected_bytes) return report;
+
+  ManifestComparer comparer(manifest, disk.size_bytes(), options.on_difference);
+  if (const Status tables = disk.check(); !tables) {
+    report.structure_damaged = true;
+    options.on_difference({Difference::Kind::unreadable, 0, 0, tables.error()});
+  }
+
+  GraphOptions graph = options.graph;
+  graph.crypto = expected.crypto;
+  graph.collect_errors = true;
+  ManifestWriter roots(nullptr, expected);
+  VerifyLog log(comparer, expected.crypto != CryptoAlgorithm::none ? &roots : nullptr);
+  GM_CHECK(run_graph(disk, nullptr, log, graph));
+  comparer.finish();
+  report.differing_bytes = comparer.differing_bytes();
+  report.unreadable_bytes = comparer.unreadable_bytes();
+  if (expected.crypto != CryptoAlgorithm::none) {
+    GM_TRY(const ManifestRoots found, roots.finish());
+    report.crypto_differs = report.differing_bytes == 0 && report.unreadable_bytes == 0 &&
+                            found.crypto != manifest.roots().crypto;
+  }
+  return report;
+}
+
+}  // namespace grainmill

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/disk/disk.h"
+#include "engine/io/file_system.h"
+#include "pipeline/graph.h"
+#include "pipeline/manifest_comparer.h"
+
+#include <functional>
+#include <string>
+
+namespace grainmill {
+
+struct VerifyOptions {
+  std::string image;
+  DiskOptions
+      disk;  // an image of no known format is read as raw if it has the size that the manifest says
+  std::string manifest;
+  GraphOptions graph;  // crypto and collect_errors are set by verify()
+  std::function<void(const Difference&)> on_difference;  // in guest order
+};
+
+struct VerifyReport {
+  std::string format;                 // what the image was read as
+  std::uint64_t disk_bytes = 0;       // of the image
+  std::uint64_t expected_bytes = 0;   // of the disk in the manifest
+  std::uint64_t differing_bytes = 0;  // in whole digest grains
+  std::uint64_t unreadable_bytes = 0;
+  bool structure_damaged =
+      false;  // tables contradict each other or the file; what could be read was compared
+  bool crypto_differs =
+      false;  // digests agree, the cryptographic root does not: changed on purpose
+  CryptoAlgorithm crypto = CryptoAlgorithm::none;
+  Digest128 expected_root;
+
+  [[nodiscard]] bool same() const {
+    return disk_bytes == expected_bytes && differing_bytes == 0 && unreadable_bytes == 0 &&
+           !structure_damaged && !crypto_differs;
+  }
+};
+
+// Reads a whole disk, of any format and however it is stored, and holds every 64 KiB of it against
+// a manifest. What cannot be read is reported with its range like what differs, and reading goes
+// on; only what makes comparing impossible is an error.
+[[nodiscard]] Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options);
+
+}  // namespace grainmill

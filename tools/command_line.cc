@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/command_line.h"
+
+#include "engine/base/units.h"
+
+#include <CLI/CLI.hpp>
+
+#include <map>
+#include <ostream>
+
+namespace grainmill {
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  grainmill convert disk.vmdk disk.raw          any VMDK with all its snapshots, on all cores; writes
+                                                disk.raw and disk.raw.manifest
+  grainmill verify disk.raw                     later: is it still what it was? (reads disk.raw.manifest)
+  grainmill verify disk.vmdk --manifest disk.raw.manifest
+                                                does the VMDK itself still hold the same disk?
+  grainmill info --backing-chain snap-000002.vmdk
+  grainmill map --output json disk.vmdk
+
+Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
+`grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
+contents differ.)";
+
+const std::map<std::string, OutputForm> kOutputForms = {{"human", OutputForm::human},
+                                                        {"json", OutputForm::json}};
+const std::map<std::string, ProgressForm> kProgressForms = {{"auto", ProgressForm::automatic},
+                                                            {"line", ProgressForm::line},
+                                                            {"json", ProgressForm::json},
+                                                            {"none", ProgressForm::none}};
+const std::map<std::string, TableChoice> kTableChoices = {{"primary", TableChoice::primary},
+                                                          {"redundant", TableChoice::redundant}};
+const std::map<std::string, CryptoAlgorithm> kCrypto = {{"blake2b512", CryptoAlgorithm::blake2b512},
+                                                        {"sha256", CryptoAlgorithm::sha256}};
+
+// An option that takes one of the words of a table.
+template <typename T>
+void add_choice(CLI::App& app, const std::string& name, T& value,
+                const std::map<std::string, T>& choices, const std::string& help) {
+  std::string words;
+  for (const auto& [word, unused] : choices) words += (words.empty() ? "" : "|") + word;
+  app.add_option_function<std::string>(
+         name,
+         [&value, &choices, words, name](const std::string& word) {
+           const auto found = choices.find(word);
+           if (found == choices.end())
+             throw CLI::ValidationError(name, "'" + word + "' is not one of " + words);
+           value = found->second;
+         },
+         help)
+      ->type_name(words);
+}
+
+void add_size(CLI::App& app, const std::string& name, std::uint64_t& value,
+              const std::string& help) {
+  app.add_option_function<std::string>(
+         name,
+         [&value, name](const std::string& text) {
+           const std::optional<std::uint64_t> size = parse_size(text);
+           if (!size)
+             throw CLI::ValidationError(name,
+                                        "'" + text + "' is not a size such as 4096, 64M or 1.5G");
+           value = *size;
+         },
+         help)
+      ->type_name("SIZE");
+}
+
+void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
+  app.add_option(
+         name, args.path,
+         "The image: a VMDK (its descriptor, if it has several files), or with -f raw any disk")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("-f", args.disk.format,
+                 "Format of the image: vmdk or raw. Without it the content tells, never the name")
+      ->type_name("FMT");
+  app.add_flag_callback(
+      "-U,--force-share", [] {},
+      "Accepted for qemu-img's sake: images are only ever read, and never locked");
+  app.add_option("--allow-dir", args.disk.open.policy.allowed_folders,
+                 "Images may also name files below this folder (extents, parents); may be repeated")
+      ->type_name("DIR")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_flag("--allow-any-path", args.disk.open.policy.allow_any_path,
+               "Images are trusted: open whatever file they name");
+  app.add_flag("--ignore-cid", args.disk.ignore_content_ids,
+               "Read a chain although its content IDs do not match");
+  add_choice(
+      app, "--tables", args.disk.open.tables, kTableChoices,
+      "Believe this copy of the grain tables where the two differ (default: refuse such an image)");
+}
+
+void add_run(CLI::App& app, RunArgs& args) {
+  app.add_flag("-q,--quiet", args.quiet, "Print errors only");
+  app.add_flag_callback(
+      "-p", [&args] { args.progress = ProgressForm::line; }, "Show progress, terminal or not");
+  add_choice(app, "--progress", args.progress, kProgressForms,
+             "How to show progress; json: one object a line on standard output");
+  app.add_option("--threads", args.threads, "Threads (default: one a processor)")
+      ->check(CLI::Range(1U, 1024U))
+      ->type_name("N");
+  add_size(app, "--memory", args.memory_bytes, "Memory for payload, at most (default: 64M)");
+}
+
+void add_convert(CLI::App& root, ConvertArgs& args) {
+  CLI::App& app = *root.add_subcommand(
+      "convert", "Make a raw disk of an image and its snapshots, with a manifest as proof");
+  add_image(app, args.source, "source");
+  app.add_option("output", args.output,
+                 "The raw disk to make; replaced in one step when it is whole")
+      ->required()
+      ->type_name("FILE");
+  app.add_option_function<std::string>(
+         "-O",
+         [](const std::string& format) {
+           if (format != "raw")
+             throw CLI::ValidationError("-O", "'" + format + "' cannot be written yet; raw can");
+         },
+         "Format to write: raw (the default)")
+      ->type_name("FMT");
+  add_size(app, "-S", args.hole_bytes,
+           "Runs of zeros this long become holes in the output (default: 4k; 0: none)");
+  app.add_option("--manifest", args.manifest,
+                 "Where to write the manifest (default: OUTPUT.manifest)")
+      ->type_name("FILE");
+  app.add_flag("--no-manifest", args.no_manifest, "Write no manifest");
+  add_choice(
+      app, "--digest", args.crypto, kCrypto,
+      "Add a cryptographic root to the manifest: it holds against people, not only accidents");
+  app.add_flag("--no-sync", args.no_sync, "Do not wait for the disk: for scratch work");
+  add_run(app, args.run);
+}
+
+void add_verify(CLI::App& root, VerifyArgs& args) {
+  CLI::App& app = *root.add_subcommand(
+      "verify", "Hold every 64 KiB of an image, of any format, against a manifest");
+  add_image(app, args.image, "image");
+  app.add_option("--manifest", args.manifest, "The manifest (default: IMAGE.manifest)")
+      ->type_name("FILE");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
+  add_run(app, args.run);
+}
+
+}  // namespace
+
+ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& host) {
+  CLI::App app(
+      "grainmill: converts VMware disks at the speed of the machine, and proves that every byte "
+      "arrived",
+      "grainmill");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "grainmill 0.1");
+
+  ConvertArgs convert;
+  VerifyArgs verify;
+  InfoArgs info;
+  MapArgs map;
+  add_convert(app, convert);
+  add_verify(app, verify);
+  CLI::App& info_app = *app.add_subcommand("info", "Describe an image");
+  add_image(info_app, info.image, "image");
+  add_choice(info_app, "--output", info.form, kOutputForms, "Form of the description");
+  info_app.add_flag("--backing-chain", info.backing_chain, "Describe its ancestors too");
+  CLI::App& map_app = *app.add_subcommand("map", "Show where the data of a disk lies");
+  add_image(map_app, map.image, "image");
+  add_choice(map_app, "--output", map.form, kOutputForms, "Form of the map");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error, host.out, host.err);
+    return {std::nullopt, status == 0 ? kExitDone : kExitFailed};
+  }
+  if (app.got_subcommand("convert")) return {Command(std::move(convert)), kExitDone};
+  if (app.got_subcommand("verify")) return {Command(std::move(verify)), kExitDone};
+  if (app.got_subcommand("info")) return {Command(std::move(info)), kExitDone};
+  return {Command(std::move(map)), kExitDone};
+}
+
+}  // namespace grainmill

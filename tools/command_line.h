@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/base/units.h"
+#include "engine/codec/crypto_digest.h"
+#include "engine/disk/disk.h"
+#include "tools/host.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace grainmill {
+
+enum class OutputForm : std::uint8_t { human, json };
+enum class ProgressForm : std::uint8_t { automatic, line, json, none };
+
+// What all verbs that open an image take.
+struct ImageArgs {
+  std::string path;
+  DiskOptions disk;
+};
+
+struct RunArgs {
+  unsigned threads = 0;
+  std::uint64_t memory_bytes = 64 * kMiB;
+  ProgressForm progress = ProgressForm::automatic;
+  bool quiet = false;
+};
+
+struct ConvertArgs {
+  ImageArgs source;
+  RunArgs run;
+  std::string output;
+  std::uint64_t hole_bytes = 4096;
+  std::string manifest;  // empty: the default name
+  bool no_manifest = false;
+  bool no_sync = false;
+  CryptoAlgorithm crypto = CryptoAlgorithm::none;
+};
+
+struct VerifyArgs {
+  ImageArgs image;
+  RunArgs run;
+  std::string manifest;  // empty: the default name
+  OutputForm form = OutputForm::human;
+};
+
+struct InfoArgs {
+  ImageArgs image;
+  OutputForm form = OutputForm::human;
+  bool backing_chain = false;
+};
+
+struct MapArgs {
+  ImageArgs image;
+  OutputForm form = OutputForm::human;
+};
+
+using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs>;
+
+// Reads the command line. Help and errors of usage are printed here; then there is no command but
+// an exit status.
+struct ParsedCommandLine {
+  std::optional<Command> command;
+  int exit_status = kExitDone;
+};
+[[nodiscard]] ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& host);
+
+int run_convert(const ConvertArgs& args, Host& host);
+int run_verify(const VerifyArgs& args, Host& host);
+int run_info(const InfoArgs& args, Host& host);
+int run_map(const MapArgs& args, Host& host);
+
+}  // namespace grainmill

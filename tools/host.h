@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/io/file_system.h"
+
+#include <atomic>
+#include <iosfwd>
+
+namespace grainmill {
+
+// What a verb may touch of the world outside; tests give it other ones.
+struct Host {
+  FileSystem& files;
+  std::ostream& out;
+  std::ostream& err;
+  bool err_is_terminal = false;
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+// Exit statuses, as in docs/exit-status.md.
+inline constexpr int kExitDone = 0;
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitDiffers = 2;
+
+}  // namespace grainmill

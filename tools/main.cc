@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/command_line.h"
+#include "tools/host.h"
+
+#include <atomic>
+#include <csignal>
+#include <iostream>
+
+#include <unistd.h>
+
+namespace {
+
+std::atomic<bool> cancelled = false;
+
+// The first signal asks for a clean end; the default action is back for the second.
+extern "C" void on_signal(int /*number*/) { cancelled.store(true); }
+
+void install_handlers() {
+  struct sigaction action{};
+  action.sa_handler = on_signal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+  // A reader of our output that goes away must not kill a conversion before it has cleaned up.
+  std::signal(SIGPIPE, SIG_IGN);
+}
+
+struct RunCommand {
+  grainmill::Host& host;
+  int operator()(const grainmill::ConvertArgs& args) const { return run_convert(args, host); }
+  int operator()(const grainmill::VerifyArgs& args) const { return run_verify(args, host); }
+  int operator()(const grainmill::InfoArgs& args) const { return run_info(args, host); }
+  int operator()(const grainmill::MapArgs& args) const { return run_map(args, host); }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  install_handlers();
+  grainmill::Host host{grainmill::posix_file_system(), std::cout, std::cerr,
+                       isatty(STDERR_FILENO) == 1, &cancelled};
+  const grainmill::ParsedCommandLine parsed = grainmill::parse_command_line(argc, argv, host);
+  return parsed.command ? std::visit(RunCommand{host}, *parsed.command) : parsed.exit_status;
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/report.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <ostream>
+
+namespace grainmill {
+namespace {
+
+constexpr auto kInterval = std::chrono::milliseconds(200);
+
+std::string eta_text(double seconds) {
+  const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
+  if (whole >= 60) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
+  return fmt::format("{}s", whole);
+}
+
+}  // namespace
+
+int report_failure(const Error& error, ProgressForm progress, Host& host) {
+  if (progress == ProgressForm::json) {
+    nlohmann::json object = {{"event", "error"},
+                             {"kind", error_kind_name(error.kind)},
+                             {"path", error.path},
+                             {"message", error.message}};
+    if (error.offset) object["offset"] = *error.offset;
+    host.out << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n'
+             << std::flush;
+  }
+  host.err << "grainmill: " << error.to_string() << '\n';
+  return kExitFailed;
+}
+
+ProgressReporter::ProgressReporter(const RunArgs& args, Host& host)
+    : host_(host), form_(args.progress), start_(Clock::now()), last_(start_) {
+  if (form_ == ProgressForm::automatic)
+    form_ = host.err_is_terminal && !args.quiet ? ProgressForm::line : ProgressForm::none;
+}
+
+double ProgressReporter::elapsed_seconds() const {
+  return std::chrono::duration<double>(Clock::now() - start_).count();
+}
+
+void ProgressReporter::update(const Progress& progress) {
+  if (form_ == ProgressForm::none) return;
+  const Clock::time_point now = Clock::now();
+  const bool done = progress.guest_bytes == progress.disk_bytes;
+  if (!done && now - last_ < kInterval) return;
+  last_ = now;
+  if (form_ == ProgressForm::json)
+    print_json(progress);
+  else
+    print_line(progress);
+}
+
+void ProgressReporter::print_line(const Progress& progress) {
+  const double elapsed = elapsed_seconds();
+  const double share = progress.disk_bytes == 0 ? 1.0
+                                                : static_cast<double>(progress.guest_bytes) /
+                                                      static_cast<double>(progress.disk_bytes);
+  const double rate = static_cast<double>(progress.guest_bytes) / elapsed;
+  const double left = static_cast<double>(progress.disk_bytes - progress.guest_bytes) / rate;
+  host_.err << fmt::format("\r\x1b[K{:5.1f} %  {:.2f} GB/s  {} of {}  ETA {}", share * 100,
+                           rate / 1e9, format_size(progress.guest_bytes),
+                           format_size(progress.disk_bytes), eta_text(left))
+            << std::flush;
+  shown_ = true;
+}
+
+void ProgressReporter::print_json(const Progress& progress) {
+  const nlohmann::json object = {{"event", "progress"},
+                                 {"guest_bytes", progress.guest_bytes},
+                                 {"disk_bytes", progress.disk_bytes},
+                                 {"data_bytes", progress.data_bytes},
+                                 {"seconds", elapsed_seconds()}};
+  host_.out << object.dump() << '\n' << std::flush;
+}
+
+void ProgressReporter::finish() {
+  if (shown_) host_.err << "\r\x1b[K" << std::flush;
+  shown_ = false;
+}
+
+GraphOptions graph_options(const RunArgs& args, ProgressReporter& progress, Host& host) {
+  GraphOptions options;
+  options.threads = args.threads;
+  options.memory_bytes = args.memory_bytes;
+  options.cancelled = host.cancelled;
+  options.on_progress = [&progress](const Progress& now) { progress.update(now); };
+  return options;
+}
+
+}  // namespace grainmill

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "pipeline/graph.h"
+#include "tools/command_line.h"
+#include "tools/host.h"
+
+#include <chrono>
+#include <functional>
+
+namespace grainmill {
+
+// Prints "grainmill: ..." to standard error, and for programs that read progress an object; returns
+// kExitFailed.
+int report_failure(const Error& error, ProgressForm progress, Host& host);
+
+// Shows how far a run is: one line that overwrites itself, or one JSON object a line, a few times a
+// second.
+class ProgressReporter {
+ public:
+  ProgressReporter(const RunArgs& args, Host& host);
+
+  void update(const Progress& progress);
+  // Takes the line away.
+  void finish();
+
+  [[nodiscard]] ProgressForm form() const { return form_; }
+  [[nodiscard]] double elapsed_seconds() const;
+
+ private:
+  void print_line(const Progress& progress);
+  void print_json(const Progress& progress);
+
+  using Clock = std::chrono::steady_clock;
+  Host& host_;
+  ProgressForm form_;
+  Clock::time_point start_;
+  Clock::time_point last_;
+  bool shown_ = false;
+};
+
+// The part of the graph's options that the command line decides.
+[[nodiscard]] GraphOptions graph_options(const RunArgs& args, ProgressReporter& progress,
+                                         Host& host);
+
+}  // namespace grainmill
