@@ -3,15 +3,10 @@
 
 #include <cctype>
 #include <sstream>
-#include <stdexcept>
 
 namespace grainmill::testing {
 
 namespace fs = std::filesystem;
-
-void require(bool condition, const fs::path& path, const char* what) {
-  if (!condition) throw std::runtime_error(path.string() + ": " + what);
-}
 
 ReferenceFile::ReferenceFile(const fs::path& path) : path_(path), stream_(path, std::ios::binary) {
   require(fs::is_regular_file(path) && stream_.good(), path, "cannot be opened");

@@ -9,13 +9,16 @@
 #include <fstream>
 #include <map>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace grainmill::testing {
 
 // Throws std::runtime_error that begins with the path.
-void require(bool condition, const std::filesystem::path& path, const char* what);
+inline void require(bool condition, const std::filesystem::path& path, const char* what) {
+  if (!condition) throw std::runtime_error(path.string() + ": " + what);
+}
 
 class ReferenceFile {
  public:

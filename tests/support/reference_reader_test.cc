@@ -82,7 +82,7 @@ TEST_F(Refusals, PointersToNowhere) {
   expect_refused(sparse_,
                  [](const BuiltExtent& e) { patch_word(e.path, e.grains[0].gte_offset, 2); });
   expect_refused(sparse_, [](const BuiltExtent& e) {
-    fs::resize_file(e.path, e.grains.back().data_offset + 4 * 512);
+    fs::resize_file(e.path, e.grains.back().data_offset + 2048);
   });
   expect_refused({.kind = vmfs_sparse},
                  [](const BuiltExtent& e) { patch_word(e.path, e.grains[0].gte_offset, 1); });

@@ -15,13 +15,7 @@ namespace {
 
 constexpr std::size_t kGrainHeaderBytes = 12;
 
-enum MarkerType : std::uint32_t {
-  kEndOfStream = 0,
-  kTable = 1,
-  kDirectory = 2,
-  kFooter = 3,
-  kProgress = 4
-};
+enum class MarkerType : std::uint32_t { end_of_stream, table, directory, footer, progress };
 
 struct FreeCompressor {
   void operator()(libdeflate_compressor* compressor) const {
@@ -76,7 +70,7 @@ BuiltExtent StreamWriter::write() {
   if (has_footer()) put_directory_and_footer();
   if (stream_.form != StreamForm::qemu && !stream_.omit_end_of_stream) {
     out_.built().end_of_stream_offset = out_.cursor() * kSectorSize;
-    put_marker(kEndOfStream, 0);
+    put_marker(MarkerType::end_of_stream, 0);
   }
   if (!has_footer()) out_.write_tables();
   const bool hide_directory = has_footer() && !stream_.header_has_real_gd;
@@ -98,7 +92,7 @@ void StreamWriter::put_grains() {
   const std::uint32_t gtes = job_.options.gtes_per_gt;
   for (std::size_t i = 0; i < grains.size(); ++i) {
     const std::uint64_t every = stream_.progress_marker_every;
-    if (every != 0 && i % every == 0) put_marker(kProgress, 0);
+    if (every != 0 && i % every == 0) put_marker(MarkerType::progress, 0);
     put_grain(grains[i]);
     // In order, a table follows the last of its grains; otherwise nobody knows which one that is
     // before the end.
@@ -127,14 +121,14 @@ void StreamWriter::put_grain(std::uint64_t grain) {
 void StreamWriter::put_marker(MarkerType type, std::uint64_t payload_sectors) {
   std::array<std::byte, kSectorSize> marker{};
   put_le64(marker, 0, payload_sectors);
-  put_le32(marker, 12, type);
+  put_le32(marker, 12, static_cast<std::uint32_t>(type));
   const std::uint64_t offset = out_.cursor()++ * kSectorSize;
   out_.file().write(offset, marker);
-  out_.built().markers.push_back({type, offset});
+  out_.built().markers.push_back({static_cast<std::uint32_t>(type), offset});
 }
 
 void StreamWriter::put_table(std::uint64_t table) {
-  put_marker(kTable, out_.entries().table_sectors());
+  put_marker(MarkerType::table, out_.entries().table_sectors());
   tables_.gt_sectors[table] = out_.cursor();
   tables_.write_table(out_.file(), out_.entries(), table);
   out_.cursor() += out_.entries().table_sectors();
@@ -149,12 +143,12 @@ void StreamWriter::put_missing_tables() {
 
 void StreamWriter::put_directory_and_footer() {
   put_missing_tables();
-  put_marker(kDirectory, out_.entries().directory_sectors());
+  put_marker(MarkerType::directory, out_.entries().directory_sectors());
   tables_.gd_sector = out_.cursor();
   tables_.write_directory(out_.file(), out_.entries());
   out_.cursor() += out_.entries().directory_sectors();
   out_.set_tables(tables_);
-  put_marker(kFooter, 1);
+  put_marker(MarkerType::footer, 1);
   out_.built().footer_offset = out_.cursor()++ * kSectorSize;
   out_.write_header(out_.built().footer_offset, tables_.gd_sector);
 }

@@ -69,6 +69,7 @@ void TableCopy::write(OutputFile& file, const TableEntries& entries) const {
 
 std::vector<std::uint64_t> TableCopy::gt_offsets() const {
   std::vector<std::uint64_t> offsets;
+  offsets.reserve(gt_sectors.size());
   for (const std::uint64_t sector : gt_sectors) offsets.push_back(sector * kSectorSize);
   return offsets;
 }

@@ -8,8 +8,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
-#include <system_error>
+#include <utility>
 
 namespace grainmill::testing {
 namespace {
@@ -127,9 +128,9 @@ std::uint32_t default_cid(const std::string& stem) {
 
 class LinkBuilder {
  public:
-  LinkBuilder(const std::filesystem::path& folder, const std::string& name, const Layout& layout,
+  LinkBuilder(std::filesystem::path folder, const std::string& name, const Layout& layout,
               std::size_t link, const LinkOptions& options, const BuiltLink* parent)
-      : folder_(folder),
+      : folder_(std::move(folder)),
         stem_(link == 0 ? name : fmt::format("{}-{:06}", name, link)),
         layout_(layout),
         link_(link),
@@ -279,12 +280,13 @@ std::uint64_t BuiltExtent::redundant_gte_offset_of(std::uint64_t guest_offset_in
 }
 
 const GrainPlace& BuiltExtent::grain_at(std::uint64_t guest_offset_in_disk) const {
-  auto found =
+  const auto after =
       std::ranges::upper_bound(grains, guest_offset_in_disk, {}, &GrainPlace::guest_offset);
-  if (found == grains.begin() || guest_offset_in_disk - (--found)->guest_offset >= grain_bytes) {
-    throw std::out_of_range("no grain is stored for this guest offset");
+  if (after != grains.begin()) {
+    const GrainPlace& grain = *std::prev(after);
+    if (guest_offset_in_disk - grain.guest_offset < grain_bytes) return grain;
   }
-  return *found;
+  throw std::out_of_range("no grain is stored for this guest offset");
 }
 
 const BuiltExtent& BuiltLink::extent_at(std::uint64_t guest_offset) const {

@@ -238,8 +238,8 @@ Case random_case(std::uint64_t seed) {
     link.grain_tables = static_cast<GrainTables>(choose(10 * i + 7, 3));
     link.stream.form = kForms[choose(10 * i + 8, kForms.size())];
     if (link.kind == two_gb_sparse) {
-      link.split_size_bytes = (1 + choose(10 * i + 9, 16)) * (64 << 10);
-      if (choose(10 * i + 10, 2) == 0) link.split_size_bytes += 3 * 512;
+      link.split_size_bytes = (1 + choose(10 * i + 9, 16)) * (64ULL << 10);
+      if (choose(10 * i + 10, 2) == 0) link.split_size_bytes += 1536;
       if (link.split_size_bytes % (link.grain_sectors * 512) != 0) qemu = Qemu::does_not_agree;
     }
     options.push_back(link);
