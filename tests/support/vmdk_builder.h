@@ -128,7 +128,7 @@ struct LinkOptions {
   Kind kind = Kind::monolithic_sparse;
 
   // Grains and tables.
-  std::uint64_t grain_sectors = 0;   // default: 128, but 1 in COWD files
+  std::uint64_t grain_sectors = 0;   // default: 128, but 1 for vmfs_sparse
   std::uint32_t gtes_per_gt = 512;   // COWD files always have 4096
   std::uint32_t header_version = 0;  // default: 1, but 3 in streams
   bool redundant_tables = true;      // not in streams (except the qemu form) and COWD files
