@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Files in memory: sparse, so that a test can put a table at 4 TiB; recording, so that it can ask
+// what was read and written; failing where they are told to.
+#pragma once
+
+#include "engine/io/file.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace grainmill::testing {
+
+// One read_at() or write_at(), as it was asked for.
+struct Call {
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;
+
+  bool operator==(const Call&) const = default;
+};
+
+// What a file holds, however often it is open. Threads: any number at once.
+class MemoryContent {
+ public:
+  // What a file system allocates: a page that was never written is a hole.
+  static constexpr std::uint64_t kPageBytes = 4096;
+
+  MemoryContent();
+  explicit MemoryContent(std::span<const std::byte> bytes);
+  explicit MemoryContent(std::string_view text);
+
+  // For tests: not recorded, and never failing.
+  void put(std::uint64_t offset, std::span<const std::byte> bytes);
+  void put_words(std::uint64_t offset, std::span<const std::uint32_t> words);
+  void set_size(std::uint64_t size_bytes);
+  [[nodiscard]] std::uint64_t size_bytes() const;
+  [[nodiscard]] std::vector<std::byte> bytes() const;
+  [[nodiscard]] std::vector<Call> reads() const;
+  [[nodiscard]] std::vector<Call> writes() const;
+  void forget_calls();
+  // Calls that touch [offset, offset + length) fail with `io` from now on.
+  void fail_reads(std::uint64_t offset, std::uint64_t length);
+  void fail_writes(std::uint64_t offset, std::uint64_t length);
+  // info() fails from now on.
+  void fail_info();
+
+ private:
+  friend class MemoryFile;
+
+  using Page = std::array<std::byte, kPageBytes>;
+  struct Fault {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+
+    [[nodiscard]] bool hits(std::uint64_t offset, std::uint64_t length) const {
+      return offset < end && begin < offset + length;
+    }
+  };
+
+  [[nodiscard]] std::size_t copy_out(std::uint64_t offset, std::span<std::byte> out) const;
+  void copy_in(std::uint64_t offset, std::span<const std::byte> bytes);
+  [[nodiscard]] DataRange next_data(std::uint64_t offset) const;
+
+  mutable std::mutex mutex_;
+  std::map<std::uint64_t, std::unique_ptr<Page>> pages_;  // by number
+  std::uint64_t size_bytes_ = 0;
+  std::uint64_t inode_;
+  mutable std::vector<Call> reads_;
+  std::vector<Call> writes_;
+  Fault read_fault_;
+  Fault write_fault_;
+  bool info_fails_ = false;
+};
+
+// An open one.
+class MemoryFile final : public File {
+ public:
+  explicit MemoryFile(std::string path,
+                      std::shared_ptr<MemoryContent> content = std::make_shared<MemoryContent>())
+      : File(std::move(path)), content_(std::move(content)) {}
+
+  [[nodiscard]] MemoryContent& content() { return *content_; }
+
+  [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
+                                            std::span<std::byte> buffer) const override;
+  [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
+  [[nodiscard]] Status sync() override { return {}; }
+  [[nodiscard]] Result<FileInfo> info() const override;
+  [[nodiscard]] Result<DataRange> next_data(std::uint64_t offset) const override;
+
+ private:
+  std::shared_ptr<MemoryContent> content_;
+};
+
+}  // namespace grainmill::testing

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fakes/memory_file_system.h"
+
+#include <filesystem>
+
+namespace grainmill::testing {
+
+class MemoryFileSystem::Pending final : public PendingFile {
+ public:
+  Pending(MemoryFileSystem& files, std::string path)
+      : files_(files),
+        content_(std::make_shared<MemoryContent>()),
+        file_(path, content_),
+        path_(std::move(path)) {}
+
+  [[nodiscard]] File& file() override { return file_; }
+  [[nodiscard]] Status publish(Durability /*durability*/) override {
+    files_.files_[path_] = content_;
+    return {};
+  }
+
+ private:
+  MemoryFileSystem& files_;
+  std::shared_ptr<MemoryContent> content_;
+  MemoryFile file_;
+  std::string path_;
+};
+
+MemoryContent& MemoryFileSystem::add(const std::string& path, std::span<const std::byte> bytes) {
+  return *(files_[path] = std::make_shared<MemoryContent>(bytes));
+}
+
+MemoryContent& MemoryFileSystem::add(const std::string& path, std::string_view text) {
+  return add(path, std::as_bytes(std::span(text)));
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::open_read(const std::string& path) {
+  const auto found = files_.find(path);
+  if (found == files_.end()) return fail(ErrorKind::not_found, path, "cannot open: no such file");
+  return std::make_unique<MemoryFile>(path, found->second);
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::open_beneath(const std::string& folder,
+                                                             const std::string& relative) {
+  const std::string root = folder.ends_with('/') ? folder : folder + "/";
+  const std::string path = std::filesystem::path(root + relative).lexically_normal().string();
+  if (relative.starts_with('/') || !path.starts_with(root))
+    return fail(ErrorKind::denied, path, "lies outside the folder " + folder);
+  return open_read(path);
+}
+
+Result<std::unique_ptr<PendingFile>> MemoryFileSystem::create_pending(const std::string& path) {
+  return std::make_unique<Pending>(*this, path);
+}
+
+Status MemoryFileSystem::remove(const std::string& path) {
+  files_.erase(path);
+  return {};
+}
+
+Result<std::string> MemoryFileSystem::canonical(const std::string& path) { return path; }
+
+Result<std::vector<std::string>> MemoryFileSystem::list(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& [path, content] : files_)
+    if (folder_of(path) == folder) names.push_back(name_of(path));
+  return names;
+}
+
+}  // namespace grainmill::testing
