@@ -12,24 +12,29 @@ namespace {
 // large enough that a system call costs nothing beside it.
 constexpr std::uint64_t kUnitBytes = 256 * kKiB;
 
-// The most that the blocks behind one digest grain can take in the file.
-std::uint64_t stored_per_digest_grain(std::uint64_t grain_bytes) {
+// The most that the blocks of one link behind one digest grain can take in the file.
+std::uint64_t stored_per_digest_grain(std::uint64_t grain_bytes, bool aligned) {
   constexpr std::uint64_t kBlockHeader = 12;
   const std::uint64_t block = align_up(kBlockHeader + 2 * grain_bytes, kSectorBytes);
-  return block * ceil_div(kDigestGrain, std::min(grain_bytes, kDigestGrain));
+  return block * (ceil_div(kDigestGrain, std::min(grain_bytes, kDigestGrain)) + (aligned ? 0 : 1));
 }
 
 }  // namespace
 
 UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes) {
   UnitShape shape{.guest_bytes = kUnitBytes, .leaf_bytes = leaf_bytes};
-  std::uint64_t most_stored = 0;
+  std::uint64_t most_stored = 0;  // all links together: each may show a part
   for (std::size_t i = 0; i < disk.depth(); ++i) {
-    for (const ExtentDescription& extent : disk.link(i).description().extents) {
+    std::uint64_t of_link = 0;
+    const std::vector<ExtentDescription>& extents = disk.link(i).description().extents;
+    for (const ExtentDescription& extent : extents) {
       if (!extent.compressed) continue;
+      const bool aligned = extents.size() == 1 && (kDigestGrain % extent.grain_bytes == 0 ||
+                                                   extent.grain_bytes % kDigestGrain == 0);
       shape.grain_bytes = std::max(shape.grain_bytes, extent.grain_bytes);
-      most_stored = std::max(most_stored, stored_per_digest_grain(extent.grain_bytes));
+      of_link = std::max(of_link, stored_per_digest_grain(extent.grain_bytes, aligned));
     }
+    most_stored += of_link;
   }
   shape.guest_bytes = std::max(shape.guest_bytes, shape.grain_bytes);
   if (shape.grain_bytes != 0) shape.stored_bytes = shape.guest_bytes + most_stored;
@@ -87,17 +92,25 @@ std::uint64_t Planner::zero_run_end() {
   return end == map_.size_bytes() ? end : align_down(end, kDigestGrain);
 }
 
-Planner::GrainCost Planner::cost_at(std::uint64_t offset, std::uint64_t end,
-                                    std::uint64_t& last_block) const {
+// Whether the unit that begins at position_ reads the block of this extent already for another one.
+bool Planner::counted_before(ExtentList::const_iterator extent) const {
+  if (extent->length == extent->grain_bytes) return false;
+  for (auto other = extent; other != window_.begin() + static_cast<std::ptrdiff_t>(cursor_);)
+    if (same_block(*--other, *extent)) return true;
+  return false;
+}
+
+Planner::GrainCost Planner::cost_at(std::uint64_t offset, std::uint64_t end) const {
   GrainCost cost;
   auto extent =
       std::prev(std::ranges::upper_bound(window_.begin() + static_cast<std::ptrdiff_t>(cursor_),
                                          window_.end(), offset, {}, &Extent::guest_offset));
   for (; extent != window_.end() && extent->guest_offset < end; ++extent) {
     if (!extent->reads_as_zero()) cost.zero = false;
-    if (extent->kind != ExtentKind::deflated || extent->file_offset == last_block) continue;
-    cost.stored_bytes += extent->stored_bytes;
-    last_block = extent->file_offset;
+    if (extent->kind != ExtentKind::deflated) continue;
+    // One that began before was counted there, unless the unit begins here.
+    if (extent->guest_offset < offset && offset != position_) continue;
+    if (!counted_before(extent)) cost.stored_bytes += extent->stored_bytes;
   }
   return cost;
 }
@@ -109,11 +122,10 @@ void Planner::plan_data(Unit& unit) {
       std::min({align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, window_end_,
                 map_.size_bytes()});
   std::uint64_t stored = 0;
-  std::uint64_t last_block = 0;
   std::uint64_t end = position_;
   while (end < limit) {
     const std::uint64_t grain_end = std::min(align_down(end, kDigestGrain) + kDigestGrain, limit);
-    const GrainCost cost = cost_at(end, grain_end, last_block);
+    const GrainCost cost = cost_at(end, grain_end);
     const bool full = stored + cost.stored_bytes > shape_.stored_bytes;
     if (end != position_ && (cost.zero || full)) break;
     stored += cost.stored_bytes;

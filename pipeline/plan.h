@@ -32,8 +32,8 @@ class Planner {
     bool zero = true;
     std::uint64_t stored_bytes = 0;
   };
-  [[nodiscard]] GrainCost cost_at(std::uint64_t offset, std::uint64_t end,
-                                  std::uint64_t& last_block) const;
+  [[nodiscard]] GrainCost cost_at(std::uint64_t offset, std::uint64_t end) const;
+  [[nodiscard]] bool counted_before(ExtentList::const_iterator extent) const;
 
   const ChainMap& map_;
   UnitShape shape_;

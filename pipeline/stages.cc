@@ -20,25 +20,37 @@ std::span<std::byte> place_of(Unit& unit, const Extent& extent) {
   return unit.guest.bytes().subspan(extent.guest_offset - unit.guest_offset, extent.length);
 }
 
+// Where an earlier extent of the unit has the same block, which the extents of other links cut up.
+std::size_t stored_before(const Unit& unit, std::size_t index) {
+  const Extent& extent = unit.extents[index];
+  if (extent.length == extent.grain_bytes) return kNoStored;
+  for (std::size_t i = index; i-- > 0;)
+    if (same_block(unit.extents[i], extent)) return unit.stored_at[i];
+  return kNoStored;
+}
+
 // Reads the blocks of the extents [begin, ...) that follow each other in one file; returns the
 // index after the last.
 Result<std::size_t> fetch_blocks(Unit& unit, std::size_t begin, std::size_t& used) {
   const Extent& first = unit.extents[begin];
-  std::uint64_t end = first.file_offset + first.stored_bytes;
-  std::uint64_t last_block = first.file_offset;
+  std::uint64_t end = first.file_offset;
   std::size_t next = begin;
   for (; next < unit.extents.size(); ++next) {
     const Extent& extent = unit.extents[next];
     if (extent.kind != ExtentKind::deflated || extent.file != first.file) break;
-    if (extent.file_offset != last_block) {
-      if (extent.file_offset != end) break;
-      end += extent.stored_bytes;
-      last_block = extent.file_offset;
-    }
+    unit.stored_at[next] = stored_before(unit, next);
+    if (unit.stored_at[next] != kNoStored) continue;
+    if (extent.file_offset != end) break;
     unit.stored_at[next] = used + (extent.file_offset - first.file_offset);
+    end += extent.stored_bytes;
   }
   const std::uint64_t length = end - first.file_offset;
-  GM_CHECK(first.file->read_exact_at(first.file_offset, unit.stored.bytes().subspan(used, length)));
+  if (!range_within(used, length, unit.stored.bytes().size()))
+    return fail(ErrorKind::unsupported, first.file->path(), first.file_offset,
+                "more compressed grains lie behind 64 KiB of disk than fit in memory");
+  if (length != 0)
+    GM_CHECK(
+        first.file->read_exact_at(first.file_offset, unit.stored.bytes().subspan(used, length)));
   used += length;
   return next;
 }
@@ -66,18 +78,18 @@ void fetch(Unit& unit) {
 namespace {
 
 Status decode_deflated(Unit& unit, std::size_t index, const ChainMap& map,
-                       std::uint64_t& scratch_block) {
+                       const Extent*& in_scratch) {
   const Extent& extent = unit.extents[index];
   const std::span<std::byte> place = place_of(unit, extent);
   const bool whole = extent.length == extent.grain_bytes;
-  if (whole || scratch_block != extent.file_offset) {
+  if (whole || in_scratch == nullptr || !same_block(*in_scratch, extent)) {
     const std::span<const std::byte> stored =
         unit.stored.bytes().subspan(unit.stored_at[index], extent.stored_bytes);
     const std::span<std::byte> out = whole ? place : unit.scratch.bytes().first(extent.grain_bytes);
     GM_CHECK(map.link(extent.link).inflate(extent, stored, unit.inflater, out));
   }
   if (whole) return {};
-  scratch_block = extent.file_offset;
+  in_scratch = &extent;
   std::memcpy(place.data(), unit.scratch.bytes().data() + extent.grain_skip, place.size());
   return {};
 }
@@ -86,12 +98,12 @@ Status decode_deflated(Unit& unit, std::size_t index, const ChainMap& map,
 
 void decode(Unit& unit, const ChainMap& map) {
   if (!is_work(unit)) return;
-  std::uint64_t scratch_block = 0;  // no block is at the start of a file
+  const Extent* in_scratch = nullptr;
   for (std::size_t i = 0; i < unit.extents.size() && unit.status; ++i) {
     const Extent& extent = unit.extents[i];
     if (extent.reads_as_zero()) std::ranges::fill(place_of(unit, extent), std::byte{0});
     if (extent.kind == ExtentKind::deflated)
-      unit.status = decode_deflated(unit, i, map, scratch_block);
+      unit.status = decode_deflated(unit, i, map, in_scratch);
   }
 }
 

@@ -53,6 +53,13 @@ struct UnitShape {
   }
 };
 
+// Whether two extents are parts of the same deflated grain. Links have files of their own: the same
+// place in another file is another block.
+[[nodiscard]] inline bool same_block(const Extent& a, const Extent& b) {
+  return a.kind == ExtentKind::deflated && b.kind == ExtentKind::deflated && a.file == b.file &&
+         a.file_offset == b.file_offset;
+}
+
 // A piece of work on its way through the graph, with all the memory it needs. There is a fixed
 // number of them; they go round. Whoever holds the pointer owns the unit: no two stages touch one
 // at the same time.
