@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/conversion.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace grainmill::testing {
+namespace {
+
+// Enough for every layout of these tests, and quick to get.
+constexpr std::uint64_t kMemory = 16 * kMiB;
+
+}  // namespace
+
+ConvertOptions convert_options(const std::filesystem::path& source,
+                               const std::filesystem::path& output) {
+  ConvertOptions options;
+  options.source = source.string();
+  options.output = output.string();
+  options.manifest = default_manifest_path(options.output);
+  options.durability = Durability::unsynced;
+  options.graph.threads = 2;
+  options.graph.memory_bytes = kMemory;
+  return options;
+}
+
+Verification verify_image(const std::filesystem::path& image, const std::filesystem::path& manifest,
+                          const DiskOptions& disk, FileSystem& files) {
+  Verification verification{.report = VerifyReport{}, .differences = {}};
+  VerifyOptions options;
+  options.image = image.string();
+  options.disk = disk;
+  options.manifest = manifest.string();
+  options.graph.threads = 2;
+  options.graph.memory_bytes = kMemory;
+  options.on_difference = [&](const Difference& difference) {
+    verification.differences.push_back(difference);
+  };
+  verification.report = verify(files, options);
+  return verification;
+}
+
+std::ostream& operator<<(std::ostream& out, const Verification& verification) {
+  if (!verification.report) return out << verification.report.error();
+  const VerifyReport& report = *verification.report;
+  out << report.differing_bytes << " bytes differ, " << report.unreadable_bytes << " unreadable"
+      << (report.structure_damaged ? ", structure damaged" : "");
+  for (const Difference& difference : verification.differences) {
+    out << "\n  " << difference.guest_offset << "+" << difference.length;
+    if (difference.error) out << ' ' << *difference.error;
+  }
+  return out;
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  std::ranges::sort(names);
+  return names;
+}
+
+void expect_same_bytes(const std::vector<std::byte>& got, const std::vector<std::byte>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  const auto difference = std::ranges::mismatch(got, want).in1;
+  EXPECT_EQ(difference - got.begin(), std::ssize(got)) << "they differ at this offset";
+}
+
+}  // namespace grainmill::testing
