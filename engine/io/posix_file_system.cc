@@ -180,9 +180,14 @@ class PosixFileSystem final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override {
     struct stat status{};
-    if (::lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
-      return fail(ErrorKind::denied, path,
-                  fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
+    if (::lstat(path.c_str(), &status) == 0) {
+      // What a symbolic link names is replaced, not the link.
+      if (S_ISLNK(status.st_mode))
+        if (const Result<std::string> target = canonical(path)) return create_pending(*target);
+      if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+        return fail(ErrorKind::denied, path,
+                    fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
+    }
     const std::string folder = folder_of(path);
     constexpr mode_t kMode = 0666;
     const int unnamed = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, kMode);

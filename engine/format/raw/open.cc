@@ -17,7 +17,7 @@ class RawLink final : public Link {
   }
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
-  // Raw disks have no grains; a page is what file systems allocate.
+  // Raw disks have no grains: any size will do.
   [[nodiscard]] std::uint64_t grain_bytes() const override { return 64 * kKiB; }
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override { return {file_.get()}; }

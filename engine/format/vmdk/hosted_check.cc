@@ -181,6 +181,9 @@ class TableCheck {
         std::max<std::uint64_t>(extent_.header.overhead_sectors, 1) * kSectorBytes;
     const std::uint64_t begin = phase_ == 0 ? align_up(metadata_end, grain_bytes) : metadata_end;
     std::vector<std::byte> grain(std::min<std::uint64_t>(grain_bytes, kMiB));
+    // Mostly every place is taken, and need not be looked at.
+    const std::uint64_t places = begin < file_bytes_ ? (file_bytes_ - begin) / grain_bytes : 0;
+    if (places <= grains_used_ + enough) return 0;
     std::uint64_t unused = 0;
     for (std::uint64_t at = begin; unused <= enough && range_within(at, grain_bytes, file_bytes_);
          at += grain_bytes) {
