@@ -244,7 +244,7 @@ bool looks_like_descriptor(std::span<const std::byte> head) {
   // start of a line.
   for (const std::string_view key : {"createtype", "parentcid", "# disk descriptorfile"}) {
     for (std::size_t at = words.find(key); at != std::string::npos; at = words.find(key, at + 1)) {
-      const std::size_t line = words.find_last_of('\n', at);
+      const std::size_t line = words.find_last_of("\n\r", at);
       const std::string_view before = std::string_view(words).substr(line + 1, at - (line + 1));
       if (trim(before).empty()) return true;
     }
