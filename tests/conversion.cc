@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace grainmill::testing {
 namespace {
@@ -59,6 +60,39 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
     names.push_back(entry.path().filename().string());
   std::ranges::sort(names);
   return names;
+}
+
+namespace {
+
+std::unique_ptr<File> open_file(const std::filesystem::path& path) {
+  return posix_file_system().open_read(path.string()).value();
+}
+
+std::vector<std::byte> bytes_at(const File& file, std::uint64_t offset, std::size_t size) {
+  std::vector<std::byte> bytes(size);
+  bytes.resize(file.read_at(offset, bytes).value());
+  return bytes;
+}
+
+}  // namespace
+
+void expect_same_disks(const std::filesystem::path& got, const std::filesystem::path& want) {
+  constexpr std::uint64_t kPiece = kMiB;
+  const std::unique_ptr<File> one = open_file(got);
+  const std::unique_ptr<File> other = open_file(want);
+  const std::uint64_t size = one->info().value().size_bytes;
+  ASSERT_EQ(size, other->info().value().size_bytes);
+  for (std::uint64_t at = 0; at < size; at += kPiece) {
+    std::uint64_t next = size;
+    for (const File* file : {one.get(), other.get()}) {
+      const DataRange data = file->next_data(at).value();
+      if (data.begin != data.end) next = std::min(next, data.begin);
+    }
+    if (next == size) return;
+    at = std::max(at, next / kPiece * kPiece);
+    ASSERT_EQ(bytes_at(*one, at, kPiece) == bytes_at(*other, at, kPiece), true)
+        << "they differ in the MiB at " << at;
+  }
 }
 
 void expect_same_bytes(const std::vector<std::byte>& got, const std::vector<std::byte>& want) {

@@ -49,4 +49,8 @@ std::vector<std::string> names_in(const std::filesystem::path& folder);
 // EXPECTs equal bytes; a failure names the first offset that differs, not megabytes.
 void expect_same_bytes(const std::vector<std::byte>& got, const std::vector<std::byte>& want);
 
+// EXPECTs two raw disks to hold the same. Where neither stores anything, nothing is read, so that
+// terabytes of holes take no time.
+void expect_same_disks(const std::filesystem::path& got, const std::filesystem::path& want);
+
 }  // namespace grainmill::testing
