@@ -129,7 +129,8 @@ void BM_Xxh3(benchmark::State& state) {
 }
 BENCHMARK(BM_Xxh3)->Arg(kGrain)->Arg(kBlock);
 
-// The library's plain entry point, which is compiled for the baseline CPU; ours chooses at run time.
+// The library's plain entry point, which is compiled for the baseline CPU; ours chooses at run
+// time.
 void BM_Xxh3_PlainEntry(benchmark::State& state) { digest_blocks(state, library_digest); }
 BENCHMARK(BM_Xxh3_PlainEntry)->Arg(kGrain)->Arg(kBlock);
 
