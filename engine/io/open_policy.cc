@@ -54,13 +54,16 @@ Result<std::unique_ptr<File>> open_named_file(FileSystem& files, const OpenPolic
 
   std::vector<std::string> folders = policy.allowed_folders;
   folders.push_back(folder);
+  // As written, then where its symbolic links lead: that may be an allowed folder too.
   const std::string normal = absolute_path(path);
-  if (auto opened = open_in_folders(files, folders, normal)) return *std::move(opened);
+  const std::string resolved = files.canonical(path).value_or(normal);
+  for (const std::string& candidate : {normal, resolved})
+    if (auto opened = open_in_folders(files, folders, candidate)) return *std::move(opened);
   return fail(ErrorKind::denied, image_path,
               fmt::format("names the file '{}', which lies outside the image's folder; if you "
                           "trust this image, allow it "
                           "with --allow-dir {}",
-                          name, folder_of(normal)));
+                          name, folder_of(resolved)));
 }
 
 }  // namespace grainmill
