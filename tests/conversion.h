@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace grainmill {
@@ -45,6 +46,9 @@ std::ostream& operator<<(std::ostream& out, const Verification& verification);
 
 // The names in a folder, sorted.
 std::vector<std::string> names_in(const std::filesystem::path& folder);
+
+// Makes or replaces a file.
+void write_file(const std::filesystem::path& path, std::string_view content);
 
 // EXPECTs equal bytes; a failure names the first offset that differs, not megabytes.
 void expect_same_bytes(const std::vector<std::byte>& got, const std::vector<std::byte>& want);
