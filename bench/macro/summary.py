@@ -59,8 +59,8 @@ def ratio_text(row: Row) -> str:
     if row.ratio is None:
         return ""
     if row.rounds == 1:
-        return f"{row.ratio:7.2f}  (one round)"
-    return f"{row.ratio:7.2f}  ({row.ratio_least:.2f}-{row.ratio_most:.2f})"
+        return f"{row.ratio:9.2f}  (one round)"
+    return f"{row.ratio:9.2f}  ({row.ratio_least:.2f}-{row.ratio_most:.2f})"
 
 
 def row_text(row: Row) -> str:
@@ -73,7 +73,7 @@ def table_text(rows_by_disk: dict[str, list[Row]], titles: dict[str, str]) -> st
     lines = []
     for disk, rows in rows_by_disk.items():
         lines += ["", titles[disk],
-                  f"  {'program':<20}{'wall s':>9}{'CPU s':>9}{'peak RSS':>11}"
+                  f"  {'program':<20}{'wall s':>9}{'CPU s':>9}{'peak RSS':>11}  "
                   f"  wall by {rows[0].program}'s (range)"]
         lines += [row_text(row) for row in rows]
     return "\n".join(lines[1:])
