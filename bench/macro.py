@@ -187,8 +187,9 @@ def benchmark(options: argparse.Namespace, folder: Path) -> None:
     facts = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "quick": options.quick,
              "rounds": options.rounds, "recipe": asdict(recipe),
              "machine": machine.facts(folder), "versions": machine.versions(folder / "grainmill")}
-    if facts["machine"]["load_before"] > facts["machine"]["cores"] / 4:
-        say(f"warning: this machine is at work already (load {facts['machine']['load_before']:.1f})")
+    load = facts["machine"]["load_before"]
+    if load > facts["machine"]["cores"] / 4:
+        say(f"warning: this machine is at work already (load {load:.1f})")
     runs = run_rounds(options, folder, disks, programs)
     facts["machine"]["load_after"] = os.getloadavg()[0]
     titles = {disk.name: title(disk, folder) for disk in disks}
