@@ -69,11 +69,23 @@ Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) 
   GM_TRY(const ManifestRoots roots, writer.finish());
   GM_CHECK(sink->finish());
 
+  // What may still fail for want of space or of a device, before any name is touched.
+  if (options.durability == Durability::synced) {
+    GM_CHECK(output->file().sync());
+    if (manifest) GM_CHECK(manifest->file().sync());
+  }
+
   // Give the names: the output first, its manifest after it. In between, no manifest of an older
   // output may speak for it.
-  if (!options.manifest.empty()) GM_CHECK(files.remove(options.manifest));
+  if (manifest) GM_CHECK(files.remove(options.manifest));
   GM_CHECK(output->publish(options.durability));
-  if (manifest) GM_CHECK(manifest->publish(options.durability));
+  if (manifest) {
+    if (Status named = manifest->publish(options.durability); !named) {
+      // An output without its manifest must not look finished.
+      static_cast<void>(files.remove(options.output));
+      return std::unexpected(std::move(named).error());
+    }
+  }
   return ConvertReport{disk.size_bytes(), roots.data_grains * kDigestGrain, roots,
                        warnings_of(disk)};
 }
