@@ -65,6 +65,7 @@ Status ChainMap::compose(std::uint64_t offset, std::uint64_t length, ExtentList&
     if (holes.begin >= end) continue;
     below.clear();
     GM_CHECK(links_[depth]->map(holes.begin, end - holes.begin, below));
+    if (below.size() == 1 && below.front().kind == ExtentKind::hole) continue;
     for (Extent& extent : below) extent.link = depth;
 
     composed.clear();

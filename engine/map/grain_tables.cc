@@ -24,6 +24,15 @@ Status read_words(const File& file, std::uint64_t offset, std::span<std::uint32_
 
 }  // namespace
 
+std::size_t run_length(std::span<const std::uint32_t> entries, std::size_t first,
+                       std::uint64_t grain_sectors) {
+  // 0 and, where it exists, the entry for zeros repeat.
+  const std::uint64_t step = entries[first] <= 1 ? 0 : grain_sectors;
+  std::size_t next = first + 1;
+  while (next < entries.size() && entries[next] == entries[next - 1] + step) ++next;
+  return next - first;
+}
+
 Result<GrainTables> GrainTables::open(const File& file, const GrainTableShape& shape,
                                       std::uint64_t directory_offset, std::uint64_t first_byte) {
   GM_TRY(const FileInfo info, file.info());

@@ -25,6 +25,11 @@ struct GrainTableShape {
   [[nodiscard]] std::uint64_t directory_bytes() const { return tables() * 4; }
 };
 
+// How many entries from `first` on are of one run: all missing, all zeroed, or each grain right
+// behind the one before in the file.
+[[nodiscard]] std::size_t run_length(std::span<const std::uint32_t> entries, std::size_t first,
+                                     std::uint64_t grain_sectors);
+
 // Reads grain table entries. Holds only the directory: 4 bytes for 32 MiB of guest disk, usually.
 // Threads: const methods may be called from several threads at once.
 class GrainTables {
