@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/stages.h"
+
+#include "tests/fakes/fake_link.h"
+#include "tests/fakes/memory_file.h"
+#include "tests/fakes/outcome.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+namespace grainmill {
+namespace {
+
+using testing::Call;
+using testing::FakeLink;
+using testing::HasError;
+using testing::IsOk;
+using Calls = std::vector<Call>;
+
+constexpr UnitShape kShape{.guest_bytes = 4 * kDigestGrain,
+                           .stored_bytes = 6 * kDigestGrain,
+                           .grain_bytes = 2 * kDigestGrain,
+                           .leaf_bytes = 64};
+
+// What the sink was given: "w4096+512" a write, "z4096+512" zeros.
+class RecordingSink final : public Sink {
+ public:
+  [[nodiscard]] SinkOrder ordering() const override { return SinkOrder::any; }
+  [[nodiscard]] Status write(std::uint64_t offset, std::span<const std::byte> bytes) override {
+    return add('w', offset, bytes.size());
+  }
+  [[nodiscard]] Status write_zero(std::uint64_t offset, std::uint64_t length) override {
+    return add('z', offset, length);
+  }
+  [[nodiscard]] Status finish() override { return {}; }
+  [[nodiscard]] const std::vector<std::string>& calls() const { return calls_; }
+  void fail_at(std::size_t call) { failing_ = call; }
+
+ private:
+  Status add(char kind, std::uint64_t offset, std::uint64_t length) {
+    calls_.push_back(kind + std::to_string(offset) + "+" + std::to_string(length));
+    if (calls_.size() == failing_) return fail(ErrorKind::io, "sink", "made to fail");
+    return {};
+  }
+
+  std::vector<std::string> calls_;
+  std::size_t failing_ = 0;
+};
+
+class StagesTest : public ::testing::Test {
+ protected:
+  void plain(std::uint64_t length, std::uint64_t file_offset, char value) {
+    const std::vector<std::byte> bytes(length, std::byte(value));
+    file_.content().put(file_offset, bytes);
+    add({.length = length, .kind = ExtentKind::data, .file = &file_, .file_offset = file_offset});
+  }
+  void nothing(std::uint64_t length, ExtentKind kind = ExtentKind::hole) {
+    add({.length = length, .kind = kind});
+  }
+  // `length` bytes of the grain that is stored at `file_offset`, from `skip` on.
+  void deflated(std::uint64_t length, std::uint64_t file_offset, char value,
+                std::uint32_t stored = 1024, std::uint32_t skip = 0,
+                std::uint32_t grain = kDigestGrain) {
+    file_.content().put(file_offset, std::vector<std::byte>(stored, std::byte(value)));
+    Extent extent{.length = length, .kind = ExtentKind::deflated, .file = &file_};
+    extent.file_offset = file_offset;
+    extent.stored_bytes = stored;
+    extent.grain_bytes = grain;
+    extent.grain_skip = skip;
+    add(extent);
+  }
+  void add(Extent extent) {
+    extent.guest_offset = unit_.guest_offset + unit_.length;
+    unit_.length += extent.length;
+    unit_.extents.push_back(extent);
+  }
+
+  // All stages up to the digests.
+  void run(CryptoAlgorithm crypto = CryptoAlgorithm::none) {
+    file_.content().forget_calls();
+    fetch(unit_);
+    decode(unit_, map_);
+    digest(unit_, crypto);
+  }
+  void run_and_salvage() {
+    run();
+    salvage(unit_, map_, CryptoAlgorithm::none);
+  }
+  Calls reads() { return file_.content().reads(); }
+
+  // The first letter of each sector of the unit; '.' for zeros.
+  std::string sectors() {
+    std::string text;
+    for (std::size_t at = 0; at < unit_.length; at += 512) {
+      const std::byte value = unit_.guest_bytes()[at];
+      const char letter = value == std::byte{0} ? '.' : static_cast<char>(value);
+      if (text.empty() || text.back() != letter) text += letter;
+    }
+    return text;
+  }
+  // 'd', '0' or '!' a digest grain.
+  std::string kinds() {
+    std::string text;
+    for (const GrainRecord& record : unit_.records) text += "0d!"[static_cast<int>(record.kind)];
+    return text;
+  }
+  std::vector<std::string> sink_calls() {
+    RecordingSink sink;
+    write(unit_, sink);
+    return sink.calls();
+  }
+
+  testing::MemoryFile file_{"f"};
+  FakeLink link_{{}};
+  ChainMap map_{{&link_}};
+  Unit unit_{kShape};
+};
+
+constexpr std::uint64_t kGrain = kDigestGrain;
+
+TEST_F(StagesTest, PlainDataGoesToItsPlace) {
+  unit_.guest_offset = 10 * kGrain;
+  plain(kGrain, 7 * kGrain, 'A');
+  nothing(kGrain);
+  plain(kGrain, 0, 'B');
+  run();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(sectors(), "A.B");
+  EXPECT_EQ(kinds(), "d0d");
+  EXPECT_EQ(reads(), (Calls{{7 * kGrain, kGrain}, {0, kGrain}}));
+}
+
+TEST_F(StagesTest, ZerosInsideADigestGrainAreFilled) {
+  plain(512, 4096, 'A');
+  nothing(512, ExtentKind::zero);
+  plain(512, 8192, 'B');
+  nothing(kGrain - 1536);
+  run();
+  EXPECT_EQ(sectors(), "A.B.");
+  EXPECT_EQ(kinds(), "d");
+}
+
+TEST_F(StagesTest, BuffersKeepNothingOfTheUnitBefore) {
+  plain(2 * kGrain, 0, 'A');
+  run();
+  unit_.reset();
+  unit_.length = 0;
+  nothing(kGrain);
+  plain(kGrain, 0, 'B');
+  run();
+  EXPECT_EQ(sectors(), ".B");
+  EXPECT_EQ(kinds(), "0d");
+}
+
+TEST_F(StagesTest, BlocksThatFollowEachOtherAreOneRead) {
+  deflated(kGrain, 512, 'A');
+  deflated(kGrain, 1536, 'B');
+  deflated(kGrain, 8192, 'C');
+  run();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(sectors(), "ABC");
+  EXPECT_EQ(reads(), (Calls{{512, 2048}, {8192, 1024}}));
+}
+
+TEST_F(StagesTest, PartsOfAGrainAreCutFromTheWhole) {
+  deflated(4096, 512, 'A', 1024, 0);
+  nothing(4096);
+  deflated(kGrain - 8192, 512, 'A', 1024, 8192);
+  run();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(sectors(), "A.A");
+}
+
+// The first block of most streams lies at the same offset.
+TEST_F(StagesTest, BlocksOfDifferentFilesAreToldApart) {
+  testing::MemoryFile other("other");
+  other.content().put(kGrain, std::vector<std::byte>(1024, std::byte{'B'}));
+  deflated(4096, kGrain, 'A', 1024, 4096);
+  deflated(4096, kGrain, 'A', 1024, 8192);
+  unit_.extents.back().file = &other;
+  run();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(sectors(), "AB");
+}
+
+// A snapshot of small grains over a stream: the block below shows through in many places. It must
+// be read once, for there is room for it once.
+TEST_F(StagesTest, ABlockThatIsInterruptedIsReadOnce) {
+  const auto stored = static_cast<std::uint32_t>(2 * kGrain);
+  for (std::uint32_t at = 0; at < kGrain; at += 8192) {
+    deflated(4096, kMiB, 'A', stored, at);
+    plain(4096, 4096, 'B');
+  }
+  run();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(sectors(), "ABABABABABABABAB");
+  EXPECT_EQ(std::ranges::count(reads(), Call{kMiB, stored}), 1);
+}
+
+TEST_F(StagesTest, BlocksThatAlternateAreReadOnceEach) {
+  const auto stored = static_cast<std::uint32_t>(2 * kGrain);
+  for (std::uint32_t at = 0; at < kGrain; at += 8192) {
+    deflated(4096, kMiB, 'A', stored, at);
+    deflated(4096, 2 * kMiB, 'B', stored, at);
+  }
+  run();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(sectors(), "ABABABABABABABAB");
+  EXPECT_EQ(reads().size(), 2U);
+}
+
+// Crafted: more blocks behind a few sectors than any shape has room for.
+TEST_F(StagesTest, BlocksThatDoNotFitAreAnError) {
+  for (std::uint32_t i = 0; i < 8; ++i)
+    deflated(512, (i + 1) * kMiB, 'A', static_cast<std::uint32_t>(kGrain), 512);
+  run();
+  EXPECT_TRUE(HasError(unit_.status, ErrorKind::unsupported, "compressed"));
+}
+
+TEST_F(StagesTest, ADamagedGrainIsAnError) {
+  deflated(kGrain, 512, 'A');
+  deflated(kGrain, 4096, static_cast<char>(FakeLink::kDamaged));
+  run();
+  EXPECT_TRUE(HasError(unit_.status, ErrorKind::corrupt, "grain is damaged"));
+  EXPECT_EQ(kinds(), "");
+  EXPECT_TRUE(sink_calls().empty());
+}
+
+TEST_F(StagesTest, FailedAndShortReadsAreErrors) {
+  plain(kGrain, 0, 'A');
+  file_.content().fail_reads(100, 1);
+  fetch(unit_);
+  EXPECT_TRUE(HasError(unit_.status, ErrorKind::io));
+  unit_.status = {};
+  file_.content().fail_reads(0, 0);
+  file_.content().set_size(kGrain - 1);
+  fetch(unit_);
+  EXPECT_TRUE(HasError(unit_.status, ErrorKind::corrupt, "file ends"));
+}
+
+TEST_F(StagesTest, DigestsAreOfTheBytesAlone) {
+  plain(kGrain, 0, 'A');
+  plain(512, 512, 'A');
+  run(CryptoAlgorithm::sha256);
+  const std::vector<std::byte> grain(kGrain, std::byte{'A'});
+  EXPECT_EQ(unit_.records[0].digest, xxh3_128(grain));
+  EXPECT_EQ(unit_.records[1].digest, xxh3_128(std::span(grain).first(512)));
+  std::vector<std::byte> leaf(32);
+  CryptoDigest sha(CryptoAlgorithm::sha256);
+  sha.update(grain);
+  sha.finish(leaf.data());
+  ASSERT_EQ(unit_.leaves.size(), 64U);
+  EXPECT_TRUE(std::ranges::equal(leaf, std::span(unit_.leaves).first(32)));
+}
+
+TEST_F(StagesTest, StoredZerosAreZeros) {
+  plain(kGrain, 0, '\0');
+  deflated(kGrain, kMiB, '\0');
+  plain(kGrain, 2 * kGrain, 'A');
+  run();
+  EXPECT_EQ(kinds(), "00d");
+  EXPECT_EQ(sink_calls(), (std::vector<std::string>{"z0+131072", "w131072+65536"}));
+}
+
+TEST_F(StagesTest, NeighboursAreOneWrite) {
+  unit_.guest_offset = kGrain;
+  plain(2 * kGrain, 0, 'A');
+  plain(kGrain + 512, 8 * kGrain, 'B');
+  run();
+  EXPECT_EQ(sink_calls(), (std::vector<std::string>{"w65536+197120"}));
+}
+
+TEST_F(StagesTest, AZeroUnitIsOneCallWhateverItsLength) {
+  unit_.zero = true;
+  unit_.guest_offset = kGrain;
+  unit_.length = 5 * kTiB;
+  run();
+  EXPECT_TRUE(unit_.records.empty());
+  EXPECT_EQ(sink_calls(), (std::vector<std::string>{"z65536+" + std::to_string(5 * kTiB)}));
+}
+
+TEST_F(StagesTest, WritingStopsAtTheFirstError) {
+  plain(kGrain, 0, 'A');
+  nothing(kGrain);
+  plain(kGrain, 0, 'A');
+  run();
+  RecordingSink sink;
+  sink.fail_at(2);
+  write(unit_, sink);
+  EXPECT_TRUE(HasError(unit_.status, ErrorKind::io, "made to fail"));
+  EXPECT_EQ(sink.calls().size(), 2U);
+}
+
+TEST_F(StagesTest, SalvageTellsABadGrainFromItsNeighbours) {
+  unit_.guest_offset = kGrain;
+  plain(kGrain, 0, 'A');
+  deflated(kGrain, kMiB, static_cast<char>(FakeLink::kDamaged));
+  nothing(kGrain);
+  plain(512, 2 * kGrain, 'B');
+  run_and_salvage();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(kinds(), "d!0d");
+  ASSERT_EQ(unit_.grain_errors.size(), 4U);
+  EXPECT_FALSE(unit_.grain_errors[0].has_value());
+  EXPECT_EQ(unit_.grain_errors[1]->message, "grain is damaged");
+  EXPECT_EQ(unit_.guest_offset, kGrain);
+  EXPECT_EQ(unit_.length, 3 * kGrain + 512);
+  EXPECT_EQ(unit_.records[3].digest, xxh3_128(std::vector<std::byte>(512, std::byte{'B'})));
+}
+
+TEST_F(StagesTest, SalvageReadsAroundABadSector) {
+  plain(4 * kGrain, 0, 'A');
+  file_.content().fail_reads(kGrain + 5, 1);
+  run_and_salvage();
+  EXPECT_EQ(kinds(), "d!dd");
+  EXPECT_EQ(unit_.grain_errors[1]->kind, ErrorKind::io);
+}
+
+TEST_F(StagesTest, SalvageOfALargeGrainLosesAllOfIt) {
+  deflated(2 * kGrain, kMiB, static_cast<char>(FakeLink::kDamaged), 1024, 0, 2 * kGrain);
+  plain(kGrain, 0, 'A');
+  run_and_salvage();
+  EXPECT_EQ(kinds(), "!!d");
+}
+
+TEST_F(StagesTest, AUnitWithoutExtentsIsLostAsAWhole) {
+  unit_.status = fail(ErrorKind::corrupt, "link", "tables are damaged");
+  unit_.length = 3 * kGrain + 1;
+  run_and_salvage();
+  ASSERT_TRUE(IsOk(unit_.status));
+  EXPECT_EQ(kinds(), "!!!!");
+  EXPECT_EQ(unit_.grain_errors[3]->message, "tables are damaged");
+}
+
+}  // namespace
+}  // namespace grainmill
