@@ -188,11 +188,19 @@ TEST_F(PendingFileTest, StaleTemporaryNamesAreNoObstacle) {
   EXPECT_EQ(files_in_folder(), 4U);
 }
 
-TEST_F(PendingFileTest, ReplacesALinkAndNotItsTarget) {
-  put("target", "precious");
-  link("out", at("target"));
+TEST_F(PendingFileTest, ReplacesWhatALinkNames) {
+  put("sub/target", "old");
+  link("out", at("sub/target"));
   ASSERT_TRUE(IsOk(begin("out", "new")->publish(Durability::unsynced)));
-  EXPECT_EQ(get("target"), "precious");
+  EXPECT_TRUE(fs::is_symlink(at("out")));
+  EXPECT_EQ(get("sub/target"), "new");
+  link("to_device", "/dev/null");
+  EXPECT_TRUE(HasError(files_.create_pending(at("to_device")), ErrorKind::denied));
+}
+
+TEST_F(PendingFileTest, ReplacesALinkThatNamesNothing) {
+  link("out", at("absent"));
+  ASSERT_TRUE(IsOk(begin("out", "new")->publish(Durability::unsynced)));
   EXPECT_FALSE(fs::is_symlink(at("out")));
   EXPECT_EQ(get("out"), "new");
 }

@@ -183,21 +183,30 @@ TEST(ChainMap, AgreesWithANaiveModel) {
   }
 }
 
+// Appends what a window gave. Which link a hole is of means nothing.
+void append_all(ExtentList& list, const ExtentList& window) {
+  for (Extent extent : window) {
+    if (extent.kind == ExtentKind::hole) extent.link = 0;
+    append_merged(list, extent);
+  }
+}
+
 TEST(ChainMap, IsTheSameInAnyWindows) {
   Random random(7);
   Chain chain;
   chain.add(kMiB, 4096).randomise(random, 60);
   chain.add(kMiB, 65536).randomise(random, 30);
+  ExtentList whole;
   ExtentList pieces;
+  append_all(whole, chain.compose(0, kMiB));
   for (std::uint64_t at = 0; at < kMiB; at += 3 * 4096)
-    for (const Extent& extent : chain.compose(at, std::min<std::uint64_t>(3 * 4096, kMiB - at)))
-      append_merged(pieces, extent);
+    append_all(pieces, chain.compose(at, std::min<std::uint64_t>(3 * 4096, kMiB - at)));
   // Deflated grains that a window cuts stay cut; everything else joins again.
-  for (const Extent& whole : chain.compose(0, kMiB)) {
-    if (whole.kind == ExtentKind::deflated) continue;
-    const Extent& joined = find_extent(pieces, whole.guest_offset);
-    EXPECT_EQ(joined.guest_offset, whole.guest_offset);
-    EXPECT_EQ(joined.length, whole.length);
+  for (const Extent& extent : whole) {
+    if (extent.kind == ExtentKind::deflated) continue;
+    const Extent& joined = find_extent(pieces, extent.guest_offset);
+    EXPECT_EQ(joined.guest_offset, extent.guest_offset);
+    EXPECT_EQ(joined.length, extent.length);
   }
 }
 
