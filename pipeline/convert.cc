@@ -20,9 +20,10 @@ Status refuse_source_as_output(FileSystem& files, const Disk& disk, const std::s
     for (const File* file : disk.link(i).files()) {
       GM_TRY(const FileInfo info, file->info());
       if (info.device == target.device && info.inode == target.inode)
-        return fail(ErrorKind::invalid_argument, output,
-                    fmt::format("is part of the source ({}): choose another name for the output",
-                                file->path()));
+        return fail(
+            ErrorKind::invalid_argument, output,
+            fmt::format("is part of the source ({}): choose another name for what is written",
+                        file->path()));
     }
   }
   return {};
@@ -44,6 +45,7 @@ Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) 
   // Open the chain. Content IDs are compared here.
   GM_TRY(const Disk disk, Disk::open(files, options.source, options.disk));
   GM_CHECK(refuse_source_as_output(files, disk, options.output));
+  if (!options.manifest.empty()) GM_CHECK(refuse_source_as_output(files, disk, options.manifest));
   if (options.manifest == options.output)
     return fail(ErrorKind::invalid_argument, options.output,
                 "is the name of both the output and its manifest");
