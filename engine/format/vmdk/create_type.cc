@@ -111,6 +111,12 @@ Status check_create_type(const Descriptor& descriptor, std::string_view path,
     if (extent.type.starts_with("VMFSR"))
       return fail(ErrorKind::unsupported, path, text_offset + extent.text_offset,
                   fmt::format("{} extent is not supported: {}", extent.type, kDevice));
+    // Only disks put together by hand hide parts; elsewhere the word would blank out data.
+    if (extent.access == Access::none && extent.type != "ZERO" && known->name != "custom")
+      return fail(
+          ErrorKind::corrupt, path, text_offset + extent.text_offset,
+          fmt::format("extent '{}' is marked NOACCESS, which no disk of createType '{}' has",
+                      extent.file, descriptor.create_type));
     if (known->extent_types.contains(" " + extent.type + " ")) continue;
     return fail(ErrorKind::corrupt, path, text_offset + extent.text_offset,
                 fmt::format("extent of type '{}' in a disk of createType '{}'; expected one of:{}",

@@ -152,6 +152,9 @@ class Parser {
     }
     if (extent.file.empty() && extent.type != "ZERO")
       return corrupt(at, fmt::format("{} extent without a file", extent.type));
+    if (!extent.file.empty() && extent.type == "ZERO")
+      return corrupt(at, fmt::format("ZERO extent with a file, '{}': its type is damaged",
+                                     shorten(extent.file)));
     if (result_.extents.size() == kMaxExtents)
       return corrupt(at, fmt::format("more than {} extents", kMaxExtents));
     result_.extents.push_back(std::move(extent));
