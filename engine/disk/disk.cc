@@ -59,7 +59,9 @@ class ChainOpener {
     GM_TRY(std::unique_ptr<File> file,
            open_parent_file(files_, options_.open.policy, child_path(), parent));
     GM_TRY(const Format* format, detect_format(*file, files_));
-    return format->open(std::move(file), files_, options_.open);
+    OpenOptions options = options_.open;
+    options.partly_hidden = true;
+    return format->open(std::move(file), files_, options);
   }
 
   Status compare_ids(const ParentRef& parent, const Link& link) const {

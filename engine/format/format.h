@@ -27,6 +27,9 @@ enum class TableChoice : std::uint8_t {
 struct OpenOptions {
   OpenPolicy policy;
   TableChoice tables = TableChoice::agreeing;
+  // Other links hide parts of this one, so reading the disk does not read all that it stores: what
+  // is otherwise noticed when a grain is read, its check() looks for.
+  bool partly_hidden = false;
 };
 
 // What a link says of the one it builds on.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/arith.h"
+#include "engine/codec/zero_scan.h"
 #include "engine/format/vmdk/extent_map.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/map/grain_tables.h"
@@ -20,8 +21,9 @@ constexpr std::uint64_t kChunkEntries = 65536;
 // zeroed-grain entries.
 class CowdMap final : public ExtentMap {
  public:
-  CowdMap(std::unique_ptr<File> file, const CowdHeader& header, GrainTables tables)
-      : file_(std::move(file)), header_(header), tables_(std::move(tables)) {}
+  CowdMap(std::unique_ptr<File> file, const CowdHeader& header, GrainTables tables,
+          TableChoice choice)
+      : file_(std::move(file)), header_(header), tables_(std::move(tables)), choice_(choice) {}
 
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
   [[nodiscard]] Status check() const override;
@@ -34,6 +36,7 @@ class CowdMap final : public ExtentMap {
  private:
   [[nodiscard]] Status check_entry(std::uint64_t grain, std::uint32_t entry,
                                    std::uint64_t file_bytes) const;
+  [[nodiscard]] Status check_unused_space(const SlotSet& used, std::uint64_t file_bytes) const;
   [[nodiscard]] std::uint64_t metadata_end() const {
     return header_.directory_sector * kSectorBytes + tables_.shape().directory_bytes();
   }
@@ -41,6 +44,7 @@ class CowdMap final : public ExtentMap {
   std::unique_ptr<File> file_;
   CowdHeader header_;
   GrainTables tables_;
+  TableChoice choice_;
 };
 
 Status CowdMap::check_entry(std::uint64_t grain, std::uint32_t entry,
@@ -113,16 +117,45 @@ Status CowdMap::check() const {
                                 (first + i) * grain_bytes(), entries[i]));
     }
   }
+  const bool believed = header_.unclean_shutdown || choice_ != TableChoice::agreeing;
+  return believed ? Status{} : check_unused_space(used, info.size_bytes);
+}
+
+// There is one copy of the tables, so a lost entry shows in nothing but the data it leaves behind.
+Status CowdMap::check_unused_space(const SlotSet& used, std::uint64_t file_bytes) const {
+  constexpr std::uint64_t kChunkBytes = 64 * kKiB;
+  std::vector<std::byte> chunk(kChunkBytes);
+  std::uint64_t at = align_up(metadata_end(), kSectorBytes);
+  while (at < file_bytes) {
+    GM_TRY(const DataRange stored, file_->next_data(at));
+    if (stored.begin == stored.end) break;
+    at = std::max(at, align_down(stored.begin, kSectorBytes));
+    GM_TRY(const std::size_t got, file_->read_at(at, chunk));
+    for (std::uint64_t i = 0; i + kSectorBytes <= got; i += kSectorBytes) {
+      if (used.contains((at + i) / kSectorBytes)) continue;
+      if (!is_zero(std::span(chunk).subspan(i, kSectorBytes)))
+        return fail(ErrorKind::corrupt, file_->path(), at + i,
+                    "data is stored here that no grain table entry refers to: entries are lost, "
+                    "or the header's grain size or directory is damaged; --tables primary reads "
+                    "what the tables say");
+    }
+    at += std::max<std::uint64_t>(align_down(got, kSectorBytes), kSectorBytes);
+  }
   return {};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file,
-                                                 const ExtentClaim& claim) {
+                                                 const ExtentClaim& claim, TableChoice choice) {
   std::array<std::byte, kCowdHeaderBytes> bytes{};
   GM_CHECK(file->read_exact_at(0, bytes));
   GM_TRY(const CowdHeader header, parse_cowd_header(bytes, file->path()));
+  GM_TRY(const FileInfo info, file->info());
+  if (info.size_bytes % kSectorBytes != 0)
+    return fail(ErrorKind::corrupt, file->path(), info.size_bytes,
+                "the file does not end with a whole sector: it is truncated, or was damaged by a "
+                "transfer in text mode");
   const std::uint64_t capacity = header.capacity_sectors * kSectorBytes;
   if (capacity != claim.size_bytes)
     return fail(ErrorKind::corrupt, file->path(), 12,
@@ -133,7 +166,7 @@ Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file,
   const GrainTableShape shape{capacity, header.grain_sectors * kSectorBytes, kCowdEntriesPerTable};
   GM_TRY(GrainTables tables,
          GrainTables::open(*file, shape, header.directory_sector * kSectorBytes, kCowdHeaderBytes));
-  return std::make_unique<CowdMap>(std::move(file), header, std::move(tables));
+  return std::make_unique<CowdMap>(std::move(file), header, std::move(tables), choice);
 }
 
 }  // namespace grainmill::vmdk

@@ -53,10 +53,12 @@ struct ExtentClaim {
 // Hosted sparse extents (KDMV), plain and stream-optimised.
 [[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
                                                                  const ExtentClaim& claim,
-                                                                 TableChoice choice);
+                                                                 const OpenOptions& options);
 
-// VMFS sparse extents (COWD).
+// VMFS sparse extents (COWD). They have one copy of the tables; a choice other than `agreeing`
+// means that it is believed although data lies in the file that it does not know.
 [[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_cowd_map(std::unique_ptr<File> file,
-                                                               const ExtentClaim& claim);
+                                                               const ExtentClaim& claim,
+                                                               TableChoice choice);
 
 }  // namespace grainmill::vmdk

@@ -2,6 +2,7 @@
 #include "engine/format/vmdk/hosted_check.h"
 
 #include "engine/base/arith.h"
+#include "engine/codec/inflate.h"
 #include "engine/codec/zero_scan.h"
 #include "engine/map/slot_set.h"
 
@@ -15,6 +16,10 @@ namespace grainmill::vmdk {
 namespace {
 
 constexpr std::uint64_t kChunkEntries = 65536;
+// What writes in flight at a crash may leave without an entry, at most.
+constexpr std::uint64_t kMaxLostGrains = 64;
+// Behind a stream without a single grain there may be this much, and no more.
+constexpr std::uint64_t kMaxEmptyTail = 16 * kKiB;
 
 std::string entry_name(const HostedTables& extent, std::uint64_t grain) {
   return fmt::format("grain table entry for address {:#x}", grain * extent.header.grain_bytes());
@@ -32,7 +37,8 @@ class TableCheck {
     const std::uint64_t grains = extent_.tables.shape().grains();
     for (std::uint64_t first = 0; first < grains; first += kChunkEntries)
       GM_CHECK(check_chunk(first, std::min(kChunkEntries, grains - first)));
-    return extent_.header.compressed() ? check_first_block() : check_unused_space();
+    GM_CHECK(extent_.header.compressed() ? check_blocks() : check_unused_space());
+    return check_tail();
   }
 
  private:
@@ -55,12 +61,48 @@ class TableCheck {
 
   // Tables take their place before grains do: a grain that overlaps one is seen as used twice.
   Status claim_tables() {
-    for (const GrainTables* tables : {&extent_.tables, extent_.redundant}) {
+    // A copy that was not chosen may say anything.
+    const GrainTables* other = extent_.chosen ? nullptr : extent_.other;
+    for (const GrainTables* tables : {&extent_.tables, other}) {
       if (tables == nullptr) continue;
+      GM_CHECK(check_places(*tables));
       for (std::uint64_t i = 0; i < tables->shape().tables(); ++i)
         if (tables->table_offset(i) != 0)
           claim_table(tables->table_offset(i), tables->shape().table_bytes());
     }
+    return {};
+  }
+
+  // The tables of one copy do not overlap. Nor do they stand twice as far apart as they are long,
+  // in the first half of their directory: such tables have twice the entries that the header says.
+  [[nodiscard]] Status check_places(const GrainTables& tables) const {
+    const std::uint64_t table_bytes = tables.shape().table_bytes();
+    std::vector<std::uint64_t> places;
+    std::uint64_t last = 0;
+    for (std::uint64_t i = 0; i < tables.shape().tables(); ++i) {
+      if (tables.table_offset(i) == 0) continue;
+      places.push_back(tables.table_offset(i));
+      last = i;
+    }
+    if (places.size() < 2) return {};
+    std::ranges::sort(places);
+    std::uint64_t nearest = places[1] - places[0];
+    std::uint64_t farthest = nearest;
+    for (std::size_t i = 1; i < places.size(); ++i) {
+      nearest = std::min(nearest, places[i] - places[i - 1]);
+      farthest = std::max(farthest, places[i] - places[i - 1]);
+    }
+    if (nearest < table_bytes)
+      return corrupt(0, fmt::format("two grain tables of {} bytes are {} bytes apart: the grain "
+                                    "directory or the table size in the header is damaged",
+                                    table_bytes, nearest));
+    for (const std::uint64_t factor : {2, 4, 8})
+      if (!extent_.header.compressed() && nearest == factor * table_bytes && farthest == nearest &&
+          last < ceil_div(tables.shape().tables(), factor))
+        return corrupt(44, fmt::format("grain tables of {} bytes are {} bytes apart, and fill only "
+                                       "the beginning of their directory: the table size in the "
+                                       "header is damaged",
+                                       table_bytes, nearest));
     return {};
   }
 
@@ -73,8 +115,8 @@ class TableCheck {
     primary_.resize(count);
     copy_.resize(count);
     GM_TRY(const bool any, extent_.tables.load(first, primary_));
-    if (extent_.redundant != nullptr) {
-      GM_TRY(const bool any_copy, extent_.redundant->load(first, copy_));
+    if (extent_.other != nullptr) {
+      GM_TRY(const bool any_copy, extent_.other->load(first, copy_));
       if (!any && !any_copy) return {};
       if (!any) std::ranges::fill(primary_, 0U);
       if (!any_copy) std::ranges::fill(copy_, 0U);
@@ -86,9 +128,11 @@ class TableCheck {
     return {};
   }
 
-  Status compare_copies(std::uint64_t first) const {
+  Status compare_copies(std::uint64_t first) {
     const auto differ = std::ranges::mismatch(primary_, copy_);
     if (differ.in1 == primary_.end()) return {};
+    copies_agree_ = false;
+    if (extent_.chosen) return {};
     const std::uint64_t grain = first + static_cast<std::uint64_t>(differ.in1 - primary_.begin());
     const auto place = [&](const GrainTables& tables) {
       const bool exists = tables.table_offset(grain / tables.shape().entries_per_table) != 0;
@@ -101,7 +145,7 @@ class TableCheck {
                "({}): one "
                "copy is damaged; --tables primary or --tables redundant decides which to believe",
                entry_name(extent_, grain), *differ.in1, place(extent_.tables), *differ.in2,
-               place(*extent_.redundant)));
+               place(*extent_.other)));
   }
 
   Status check_entry(std::uint64_t grain, std::uint32_t entry) {
@@ -134,17 +178,32 @@ class TableCheck {
                     entry_name(extent_, grain), offset, grain_bytes));
   }
 
-  // A stream's first block is a grain that the tables know, or a marker. (Every later block is
-  // checked when the one before it is read.)
-  Status check_first_block() const {
+  // A stream's first grain is one that the tables know. Every later one is checked when the one
+  // before it is read, or here if that will not be.
+  Status check_blocks() const {
     const HostedHeader& header = extent_.header;
-    const std::uint64_t offset =
-        std::max(header.overhead_sectors * kSectorBytes, first_table_byte(header));
-    if (!range_within(offset, kMarkerHeaderBytes, file_bytes_)) return {};
+    std::uint64_t at = std::max(header.overhead_sectors * kSectorBytes, first_table_byte(header));
     std::array<std::byte, kMarkerHeaderBytes> bytes{};
-    GM_CHECK(extent_.file.read_exact_at(offset, bytes));
-    const BlockHeader block = parse_block_header(bytes);
-    if (block.size == 0 || block.size > 2 * header.grain_bytes()) return {};
+    while (range_within(at, kMarkerHeaderBytes, file_bytes_)) {
+      GM_CHECK(extent_.file.read_exact_at(at, bytes));
+      const BlockHeader block = parse_block_header(bytes);
+      if (block.size == 0) {
+        if (block.type == marker_end_of_stream) return check_empty_stream(at);
+        const std::uint64_t payload = block.type == marker_progress ? 0 : block.address;
+        if (block.type > marker_progress || payload > file_bytes_ / kSectorBytes) return {};
+        at += (1 + payload) * kSectorBytes;
+        continue;
+      }
+      if (block.size > 2 * header.grain_bytes()) return {};
+      GM_CHECK(check_known(at, block));
+      if (!extent_.partly_hidden) return {};
+      at += align_up(kGrainHeaderBytes + block.size, kSectorBytes);
+    }
+    return {};
+  }
+
+  [[nodiscard]] Status check_known(std::uint64_t offset, const BlockHeader& block) const {
+    const HostedHeader& header = extent_.header;
     if (block.address >= header.capacity_sectors || block.address % header.grain_sectors != 0)
       return {};
     std::array<std::uint32_t, 1> entry{};
@@ -156,23 +215,34 @@ class TableCheck {
                     block.address * kSectorBytes));
   }
 
+  // Zeros where the tables and grains were, after a copy that stopped early, look like a stream
+  // that holds nothing.
+  Status check_empty_stream(std::uint64_t end) const {
+    if (grains_used_ != 0 || zeroed_ != 0 || file_bytes_ - end <= kMaxEmptyTail) return {};
+    return corrupt(end, fmt::format("the stream ends here without a grain, but its file goes on to "
+                                    "{:#x}: its tables and data are lost",
+                                    file_bytes_));
+  }
+
   // Grains that no entry refers to: a few are left by crashes, and one for every entry that was set
   // to zero; many mean that the header gives the wrong geometry or that entries are lost. The
   // stored bytes are looked at, so that space taken in advance does not count.
   Status check_unused_space() {
     if (extent_.header.unclean_shutdown) return {};
-    const bool two_copies = extent_.redundant != nullptr;
-    const std::uint64_t allowed = zeroed_ + (two_copies ? grains_used_ / 8 : 0);
+    const bool two_copies = extent_.header.has_redundant_tables();
+    const bool confirmed = two_copies && extent_.other != nullptr && copies_agree_;
+    // Chosen, with nothing that speaks against it: the user means what the tables say.
+    if (extent_.chosen && (confirmed || !two_copies)) return {};
+    const std::uint64_t allowed =
+        zeroed_ + (confirmed ? std::min(grains_used_ / 8, kMaxLostGrains) : 0);
     GM_TRY(const std::uint64_t unused, count_unused(allowed));
     if (unused <= allowed) return {};
     return corrupt(
-        0,
-        fmt::format(
-            "at least {} grains of data that no grain table entry refers to ({} are in use): "
-            "entries "
-            "are lost, or the header's grain or table size is damaged; --tables primary reads what "
-            "the tables say",
-            unused, grains_used_));
+        0, fmt::format("at least {} grains of data that no grain table entry refers to ({} are in "
+                       "use): entries are lost, or the header's grain or table size is damaged; {}",
+                       unused, grains_used_,
+                       extent_.chosen ? "try the other copy of the tables"
+                                      : "--tables primary reads what the tables say"));
   }
 
   Result<std::uint64_t> count_unused(std::uint64_t enough) const {
@@ -182,11 +252,19 @@ class TableCheck {
     const std::uint64_t begin = phase_ == 0 ? align_up(metadata_end, grain_bytes) : metadata_end;
     std::vector<std::byte> grain(std::min<std::uint64_t>(grain_bytes, kMiB));
     // Mostly every place is taken, and need not be looked at.
-    const std::uint64_t places = begin < file_bytes_ ? (file_bytes_ - begin) / grain_bytes : 0;
+    const std::uint64_t places =
+        (metadata_end < begin ? 1 : 0) +
+        (begin < file_bytes_ ? ceil_div(file_bytes_ - begin, grain_bytes) : 0);
     if (places <= grains_used_ + enough) return 0;
     std::uint64_t unused = 0;
-    for (std::uint64_t at = begin; unused <= enough && range_within(at, grain_bytes, file_bytes_);
-         at += grain_bytes) {
+    if (metadata_end < begin) {
+      // Less than a grain, so none can be here.
+      const std::span gap =
+          std::span(grain).first(std::min<std::uint64_t>(begin - metadata_end, grain.size()));
+      GM_TRY(const std::size_t got, extent_.file.read_at(metadata_end, gap));
+      if (!is_zero(gap.first(got))) ++unused;
+    }
+    for (std::uint64_t at = begin; unused <= enough && at < file_bytes_; at += grain_bytes) {
       if (used_.contains(slot_of(at))) continue;
       GM_TRY(const DataRange stored, extent_.file.next_data(at));
       if (stored.begin == stored.end) break;
@@ -200,7 +278,44 @@ class TableCheck {
     return unused;
   }
 
+  // Where the header rounds the capacity up to whole grains, what is behind the descriptor's size
+  // is not part of the disk, and zeros.
+  Status check_tail() const {
+    const std::uint64_t surplus = extent_.header.capacity_bytes() - extent_.claimed_bytes;
+    if (surplus == 0) return {};
+    std::array<std::uint32_t, 1> entry{};
+    GM_CHECK(extent_.tables.load(extent_.tables.shape().grains() - 1, entry));
+    if (entry[0] <= kZeroedGrainEntry) return {};
+    GM_TRY(const std::vector<std::byte> grain, read_grain(entry[0] * kSectorBytes));
+    const std::uint64_t valid = extent_.claimed_bytes % extent_.header.grain_bytes();
+    if (valid >= grain.size() || is_zero(std::span(grain).subspan(valid))) return {};
+    return corrupt(12, fmt::format("the header says a capacity of {} bytes, the descriptor {}, and "
+                                   "there is data in between: one of them is damaged",
+                                   extent_.header.capacity_bytes(), extent_.claimed_bytes));
+  }
+
+  // What is stored of a grain; empty if it does not inflate, which is for its reader to report.
+  [[nodiscard]] Result<std::vector<std::byte>> read_grain(std::uint64_t offset) const {
+    const std::uint64_t grain_bytes = extent_.header.grain_bytes();
+    const bool compressed = extent_.header.compressed();
+    std::vector<std::byte> stored(compressed ? max_block_bytes(grain_bytes) : grain_bytes);
+    GM_TRY(const std::size_t got, extent_.file.read_at(offset, stored));
+    stored.resize(got);
+    if (!compressed) return stored;
+    std::vector<std::byte> grain(grain_bytes);
+    std::size_t produced = 0;
+    Inflater inflater;
+    if (got < kMarkerHeaderBytes) return std::vector<std::byte>();
+    const std::uint32_t size = parse_block_header(stored).size;
+    if (range_within(kGrainHeaderBytes, size, got))
+      static_cast<void>(inflater.inflate_zlib(std::span(stored).subspan(kGrainHeaderBytes, size),
+                                              grain, produced));
+    grain.resize(produced);
+    return grain;
+  }
+
   HostedTables extent_;
+  bool copies_agree_ = true;
   std::uint64_t file_bytes_ = 0;
   std::uint64_t phase_ = 0;
   std::uint64_t grains_used_ = 0;

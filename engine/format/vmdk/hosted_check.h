@@ -14,8 +14,11 @@ namespace grainmill::vmdk {
 struct HostedTables {
   const File& file;
   const HostedHeader& header;
-  const GrainTables& tables;     // the copy that is read
-  const GrainTables* redundant;  // the copy it must agree with; null: none
+  const GrainTables& tables;           // the copy that is read
+  const GrainTables* other = nullptr;  // the other copy; null: none, or it cannot be read
+  bool chosen = false;  // the user chose the copy to read: it need not agree with the other one
+  bool partly_hidden = false;       // see OpenOptions
+  std::uint64_t claimed_bytes = 0;  // the extent's size by its descriptor, at most the capacity
 };
 
 // The first byte that a table may take: behind the header and the embedded descriptor.

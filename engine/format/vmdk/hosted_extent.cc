@@ -21,16 +21,21 @@ constexpr std::uint64_t kMaxTrailingPadding = kMiB;
 
 class HostedMap final : public ExtentMap {
  public:
+  // `other`: the copy of the tables that is not read, if there is one.
   HostedMap(std::unique_ptr<File> file, const HostedHeader& header, GrainTables tables,
-            std::optional<GrainTables> redundant)
+            std::optional<GrainTables> other, const ExtentClaim& claim, const OpenOptions& options)
       : file_(std::move(file)),
         header_(header),
         tables_(std::move(tables)),
-        redundant_(std::move(redundant)) {}
+        other_(std::move(other)),
+        chosen_(options.tables != TableChoice::agreeing),
+        partly_hidden_(options.partly_hidden),
+        claimed_bytes_(claim.size_bytes) {}
 
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
   [[nodiscard]] Status check() const override {
-    return check_hosted_tables({*file_, header_, tables_, redundant_ ? &*redundant_ : nullptr});
+    return check_hosted_tables({*file_, header_, tables_, other_ ? &*other_ : nullptr, chosen_,
+                                partly_hidden_, claimed_bytes_});
   }
   [[nodiscard]] const File* file() const override { return file_.get(); }
   [[nodiscard]] std::uint64_t grain_bytes() const override { return header_.grain_bytes(); }
@@ -44,7 +49,10 @@ class HostedMap final : public ExtentMap {
   std::unique_ptr<File> file_;
   HostedHeader header_;
   GrainTables tables_;
-  std::optional<GrainTables> redundant_;
+  std::optional<GrainTables> other_;
+  bool chosen_;
+  bool partly_hidden_;
+  std::uint64_t claimed_bytes_;
 };
 
 // The extent of one whole grain, guest_offset being its address within this extent.
@@ -107,8 +115,8 @@ Status HostedMap::map(const AddressRange& range, ExtentList& out) const {
   if (header_.compressed()) ends = block_ends(entries, grain_bytes, info.size_bytes);
   const std::uint64_t shift = range.guest_offset - range.address;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    GM_CHECK(check_hosted_entry({*file_, header_, tables_, nullptr}, first + i, entries[i],
-                                info.size_bytes));
+    GM_CHECK(
+        check_hosted_entry({*file_, header_, tables_}, first + i, entries[i], info.size_bytes));
     Extent extent =
         clip(describe(first + i, entries[i], ends.empty() ? 0 : ends[i]), range.address, end);
     extent.guest_offset += shift;
@@ -184,7 +192,8 @@ Result<GrainTables> open_tables(const File& file, const HostedHeader& header,
 }  // namespace
 
 Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
-                                                   const ExtentClaim& claim, TableChoice choice) {
+                                                   const ExtentClaim& claim,
+                                                   const OpenOptions& options) {
   constexpr std::uint64_t kPrimaryField = 56;
   constexpr std::uint64_t kRedundantField = 48;
   std::array<std::byte, kSectorBytes> sector{};
@@ -196,33 +205,33 @@ Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
   }
   GM_CHECK(check_claim(*file, header, claim));
 
-  if (choice == TableChoice::redundant) {
-    if (!header.has_redundant_tables())
-      return fail(ErrorKind::invalid_argument, file->path(),
-                  "has no redundant tables: --tables redundant cannot be used");
-    GM_TRY(GrainTables tables,
-           open_tables(*file, header, header.redundant_directory_sector, kRedundantField));
-    return std::make_unique<HostedMap>(std::move(file), header, std::move(tables), std::nullopt);
-  }
-  Result<GrainTables> tables = open_tables(*file, header, header.directory_sector, kPrimaryField);
+  if (options.tables == TableChoice::redundant && !header.has_redundant_tables())
+    return fail(ErrorKind::invalid_argument, file->path(),
+                "has no redundant tables: --tables redundant cannot be used");
+  const auto open_copy = [&](bool redundant) {
+    return redundant
+               ? open_tables(*file, header, header.redundant_directory_sector, kRedundantField)
+               : open_tables(*file, header, header.directory_sector, kPrimaryField);
+  };
+  const bool read_redundant = options.tables == TableChoice::redundant;
+  Result<GrainTables> tables = open_copy(read_redundant);
   if (!tables) {
-    if (header.has_redundant_tables())
+    if (header.has_redundant_tables() && !read_redundant)
       tables.error().message += "; the redundant tables may be whole: try --tables redundant";
     return std::unexpected(tables.error());
   }
-  std::optional<GrainTables> redundant;
-  if (choice == TableChoice::agreeing && header.has_redundant_tables()) {
-    Result<GrainTables> copy =
-        open_tables(*file, header, header.redundant_directory_sector, kRedundantField);
-    if (!copy) {
+  std::optional<GrainTables> other;
+  if (header.has_redundant_tables()) {
+    Result<GrainTables> copy = open_copy(!read_redundant);
+    if (!copy && options.tables == TableChoice::agreeing) {
       copy.error().message +=
           " (this is the redundant copy; --tables primary reads the image without it)";
       return std::unexpected(copy.error());
     }
-    redundant = std::move(*copy);
+    if (copy) other = std::move(*copy);
   }
-  return std::make_unique<HostedMap>(std::move(file), header, std::move(*tables),
-                                     std::move(redundant));
+  return std::make_unique<HostedMap>(std::move(file), header, std::move(*tables), std::move(other),
+                                     claim, options);
 }
 
 }  // namespace grainmill::vmdk

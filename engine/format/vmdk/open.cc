@@ -107,8 +107,7 @@ Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSy
   const ExtentLine& line = descriptor.extents.front();
   const std::string path = file->path();
   const ExtentClaim claim{line.sectors * kSectorBytes, path, text_offset + line.text_offset};
-  GM_TRY(std::unique_ptr<ExtentMap> extent,
-         open_hosted_map(std::move(file), claim, options.tables));
+  GM_TRY(std::unique_ptr<ExtentMap> extent, open_hosted_map(std::move(file), claim, options));
   VmdkLink::Builder builder(describe(descriptor), nullptr);
   builder.add(line, std::move(extent));
   return builder.finish();
@@ -119,8 +118,8 @@ Result<std::unique_ptr<ExtentMap>> open_extent(std::unique_ptr<File> file, const
                                                const OpenOptions& options) {
   if (line.type == "FLAT" || line.type == "VMFS")
     return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim);
-  if (line.type == "VMFSSPARSE") return open_cowd_map(std::move(file), claim);
-  return open_hosted_map(std::move(file), claim, options.tables);
+  if (line.type == "VMFSSPARSE") return open_cowd_map(std::move(file), claim, options.tables);
+  return open_hosted_map(std::move(file), claim, options);
 }
 
 // A descriptor that stands alone in a text file, with its extents in files that it names.
@@ -173,41 +172,72 @@ class DescriptorOpener {
     }
     GM_TRY(const FileInfo info, (*file)->info());
     const ExtentClaim claim{line.sectors * kSectorBytes, path_, line.text_offset};
-    if (line.type == "FLAT" || line.type == "VMFS") {
-      FlatUse& use = flat_uses_[(*file)->path()];
-      use.file_bytes = info.size_bytes;
-      use.end = std::max(use.end, line.offset_sectors * kSectorBytes + claim.size_bytes);
-      use.line_offset = line.text_offset;
-    }
+    const bool flat = line.type == "FLAT" || line.type == "VMFS";
+    FileUse& use = uses_[{info.device, info.inode}];
+    GM_CHECK(check_use(use, line, flat));
+    use.path = (*file)->path();
+    use.file_bytes = info.size_bytes;
+    use.flat = flat;
+    use.ranges.push_back(flat ? FileRange{line.offset_sectors * kSectorBytes, claim.size_bytes}
+                              : FileRange{0, info.size_bytes});
+    use.line_offset = line.text_offset;
     return open_extent(*std::move(file), line, claim, options_);
   }
 
+  struct FileRange {
+    std::uint64_t offset = 0;
+    std::uint64_t size = 0;
+    [[nodiscard]] std::uint64_t end() const { return offset + size; }
+  };
+  struct FileUse {
+    std::string path;
+    std::uint64_t file_bytes = 0;
+    bool flat = false;
+    std::vector<FileRange> ranges;
+    std::uint64_t line_offset = 0;  // of the last line that names it
+  };
+
+  // Two flat lines may share a file, but no byte of it; a sparse file is one extent.
+  Status check_use(const FileUse& use, const ExtentLine& line, bool flat) const {
+    const std::uint64_t begin = line.offset_sectors * kSectorBytes;
+    const std::uint64_t end = begin + line.sectors * kSectorBytes;
+    const bool overlaps = std::ranges::any_of(use.ranges, [&](const FileRange& range) {
+      return !flat || !use.flat || (begin < range.end() && range.offset < end);
+    });
+    if (!overlaps) return {};
+    return fail(ErrorKind::corrupt, path_, line.text_offset,
+                fmt::format("extent '{}' stands for data that another extent line (offset {:#x}) "
+                            "stands for too: a line is repeated or "
+                            "damaged",
+                            line.file, use.line_offset));
+  }
+
   // Flat files of ordinary disks hold nothing behind what the descriptor says; one that does has
-  // lost its end here.
+  // lost its end here, or grew in a transfer.
   Status check_flat_sizes() const {
-    for (const auto& [path, use] : flat_uses_) {
-      if (use.file_bytes < use.end + kSectorBytes) continue;
-      return fail(ErrorKind::corrupt, path, use.end,
+    for (const auto& [id, use] : uses_) {
+      if (!use.flat) continue;
+      const std::uint64_t end = std::ranges::max(use.ranges, {}, &FileRange::end).end();
+      if (use.file_bytes <= end) continue;
+      const bool odd = use.file_bytes % kSectorBytes != 0;
+      return fail(ErrorKind::corrupt, use.path, end,
                   fmt::format("the file goes on to {:#x}; the descriptor {} (offset {:#x}) says "
-                              "that the disk ends here: its extent "
-                              "line is damaged, or the two are of different disks",
-                              use.file_bytes, path_, use.line_offset));
+                              "that the disk ends here: {}",
+                              use.file_bytes, path_, use.line_offset,
+                              odd ? "it is not in whole sectors, so it was probably damaged by a "
+                                    "transfer in text mode"
+                                  : "its extent line is damaged, or the two are of different "
+                                    "disks"));
     }
     return {};
   }
-
-  struct FlatUse {
-    std::uint64_t file_bytes = 0;
-    std::uint64_t end = 0;
-    std::uint64_t line_offset = 0;
-  };
 
   std::string path_;
   std::unique_ptr<File> file_;
   FileSystem& files_;
   const OpenOptions& options_;
   Descriptor descriptor_;
-  std::map<std::string, FlatUse> flat_uses_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, FileUse> uses_;  // by device and inode
 };
 
 }  // namespace
