@@ -257,8 +257,8 @@ TEST_F(VerifyFault, UnreadableRangesOfTheOutputAreNamed) {
   using enum Difference::Kind;
   expect_range(found.differences[0], unreadable, 3 * kGrain, 2 * kGrain);
   expect_range(found.differences[1], differs, 8 * kGrain, kGrain);
-  expect_range(found.differences[2], unreadable, end - 3 * 512, 3 * 512);
-  EXPECT_EQ(found.report->unreadable_bytes, 2 * kGrain + 3 * 512);
+  expect_range(found.differences[2], unreadable, end - 3 * kSectorBytes, 3 * kSectorBytes);
+  EXPECT_EQ(found.report->unreadable_bytes, 2 * kGrain + 3 * kSectorBytes);
   EXPECT_EQ(found.report->differing_bytes, kGrain);
 }
 

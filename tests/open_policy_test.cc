@@ -140,7 +140,7 @@ TEST_F(OpenPolicyTest, SymbolicLinksIntoAnAllowedFolderOpen) {
 }
 
 TEST_F(OpenPolicyTest, AFolderReachedByASymbolicLinkIsAFolder) {
-  const fs::path image = build_naming("data.vmdk");
+  build_naming("data.vmdk");
   fs::create_directory_symlink("vm", dir_ / "alias");
   expect_opens(dir_ / "alias" / "disk.vmdk");
   build_disk(folder_, "one", layout_);

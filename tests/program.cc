@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <span>
@@ -13,7 +14,6 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,12 +46,14 @@ CommandResult run_program(const fs::path& folder, const std::vector<std::string>
 StartedProgram::StartedProgram(const fs::path& folder, const std::vector<std::string>& arguments) {
   std::vector<std::string> strings = command_line(arguments);
   std::vector<char*> argv;
+  argv.reserve(strings.size() + 1);
   for (std::string& text : strings) argv.push_back(text.data());
   argv.push_back(nullptr);
   pid_ = ::fork();
   if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
   if (pid_ != 0) return;
   const int nowhere = ::open("/dev/null", O_RDWR);
+  if (nowhere < 0) ::_exit(127);
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(nowhere, stream);
   if (::chdir(folder.c_str()) == 0) ::execv(argv[0], argv.data());
   ::_exit(127);
@@ -60,7 +62,7 @@ StartedProgram::StartedProgram(const fs::path& folder, const std::vector<std::st
 StartedProgram::~StartedProgram() {
   if (pid_ < 0) return;
   signal(SIGKILL);
-  wait();
+  ::waitpid(pid_, nullptr, 0);
 }
 
 void StartedProgram::signal(int number) const { ::kill(pid_, number); }
