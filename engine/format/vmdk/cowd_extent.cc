@@ -76,9 +76,11 @@ Status CowdMap::map(const AddressRange& range, ExtentList& out) const {
   }
   GM_TRY(const FileInfo info, file_->info());
   const std::uint64_t shift = range.guest_offset - range.address;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    GM_CHECK(check_entry(first + i, entries[i], info.size_bytes));
-    Extent whole{.guest_offset = (first + i) * grain_bytes(), .length = grain_bytes()};
+  for (std::size_t i = 0; i < entries.size();) {
+    const std::size_t run = run_length(entries, i, header_.grain_sectors);
+    for (const std::size_t edge : {i, i + run - 1})
+      GM_CHECK(check_entry(first + edge, entries[edge], info.size_bytes));
+    Extent whole{.guest_offset = (first + i) * grain_bytes(), .length = run * grain_bytes()};
     if (entries[i] != 0) {
       whole.kind = ExtentKind::data;
       whole.file = file_.get();
@@ -87,6 +89,7 @@ Status CowdMap::map(const AddressRange& range, ExtentList& out) const {
     Extent extent = clip(whole, range.address, end);
     extent.guest_offset += shift;
     append_merged(out, extent);
+    i += run;
   }
   return {};
 }
@@ -123,23 +126,26 @@ Status CowdMap::check() const {
 
 // There is one copy of the tables, so a lost entry shows in nothing but the data it leaves behind.
 Status CowdMap::check_unused_space(const SlotSet& used, std::uint64_t file_bytes) const {
-  constexpr std::uint64_t kChunkBytes = 64 * kKiB;
-  std::vector<std::byte> chunk(kChunkBytes);
+  std::array<std::byte, kSectorBytes> sector{};
   std::uint64_t at = align_up(metadata_end(), kSectorBytes);
   while (at < file_bytes) {
+    if (used.contains(at / kSectorBytes)) {
+      at += kSectorBytes;
+      continue;
+    }
     GM_TRY(const DataRange stored, file_->next_data(at));
     if (stored.begin == stored.end) break;
-    at = std::max(at, align_down(stored.begin, kSectorBytes));
-    GM_TRY(const std::size_t got, file_->read_at(at, chunk));
-    for (std::uint64_t i = 0; i + kSectorBytes <= got; i += kSectorBytes) {
-      if (used.contains((at + i) / kSectorBytes)) continue;
-      if (!is_zero(std::span(chunk).subspan(i, kSectorBytes)))
-        return fail(ErrorKind::corrupt, file_->path(), at + i,
-                    "data is stored here that no grain table entry refers to: entries are lost, "
-                    "or the header's grain size or directory is damaged; --tables primary reads "
-                    "what the tables say");
+    if (stored.begin >= at + kSectorBytes) {
+      at = align_down(stored.begin, kSectorBytes);
+      continue;
     }
-    at += std::max<std::uint64_t>(align_down(got, kSectorBytes), kSectorBytes);
+    GM_TRY(const std::size_t got, file_->read_at(at, sector));
+    if (!is_zero(std::span(sector).first(got)))
+      return fail(ErrorKind::corrupt, file_->path(), at,
+                  "data is stored here that no grain table entry refers to: entries are lost, "
+                  "or the header's grain size or directory is damaged; --tables primary reads "
+                  "what the tables say");
+    at += kSectorBytes;
   }
   return {};
 }

@@ -114,13 +114,19 @@ Status HostedMap::map(const AddressRange& range, ExtentList& out) const {
   std::vector<std::uint64_t> ends;
   if (header_.compressed()) ends = block_ends(entries, grain_bytes, info.size_bytes);
   const std::uint64_t shift = range.guest_offset - range.address;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    GM_CHECK(
-        check_hosted_entry({*file_, header_, tables_}, first + i, entries[i], info.size_bytes));
-    Extent extent =
-        clip(describe(first + i, entries[i], ends.empty() ? 0 : ends[i]), range.address, end);
+  for (std::size_t i = 0; i < entries.size();) {
+    // Blocks of a stream are described one by one, anything else a run at a time.
+    const bool block = header_.compressed() && entries[i] > kZeroedGrainEntry;
+    const std::size_t run = block ? 1 : run_length(entries, i, header_.grain_sectors);
+    for (const std::size_t edge : {i, i + run - 1})
+      GM_CHECK(check_hosted_entry({*file_, header_, tables_}, first + edge, entries[edge],
+                                  info.size_bytes));
+    Extent whole = describe(first + i, entries[i], ends.empty() ? 0 : ends[i]);
+    whole.length = run * grain_bytes;
+    Extent extent = clip(whole, range.address, end);
     extent.guest_offset += shift;
     append_merged(out, extent);
+    i += run;
   }
   return {};
 }
