@@ -2,6 +2,7 @@
 #include "engine/format/vmdk/hosted_check.h"
 
 #include "engine/base/arith.h"
+#include "engine/base/byte_order.h"
 #include "engine/codec/inflate.h"
 #include "engine/codec/zero_scan.h"
 #include "engine/map/slot_set.h"
@@ -162,7 +163,20 @@ class TableCheck {
                                  "too: a grain is shared",
                                  entry_name(extent_, grain), offset));
     ++grains_used_;
-    return {};
+    return extent_.header.compressed() && extent_.partly_hidden ? check_stored(grain, offset)
+                                                                : Status{};
+  }
+
+  // What reading the grain would say of its header.
+  [[nodiscard]] Status check_stored(std::uint64_t grain, std::uint64_t offset) const {
+    std::array<std::byte, kGrainHeaderBytes> bytes{};
+    GM_CHECK(extent_.file.read_exact_at(offset, bytes));
+    const bool marker = load_le<std::uint32_t>(bytes.data() + 8) == 0;
+    if (!marker && load_le<std::uint64_t>(bytes.data()) == grain * extent_.header.grain_sectors)
+      return {};
+    return corrupt(offset, fmt::format("no grain for address {:#x} is stored here, where its grain "
+                                       "table entry points",
+                                       grain * extent_.header.grain_bytes()));
   }
 
   // Grains lie side by side at multiples of the grain, counted from the start of the file or of the
