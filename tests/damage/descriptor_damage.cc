@@ -99,7 +99,7 @@ void remove_line(Lines& lines, std::size_t at) {
 void repeat_line(Lines& lines, std::size_t at) {
   lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(at), std::string(lines[at]));
 }
-void comment_out(Lines& lines, std::size_t at) { lines[at].insert(0, "#"); }
+void comment_out(Lines& lines, std::size_t at) { lines[at].insert(lines[at].begin(), '#'); }
 void spoil_key(Lines& lines, std::size_t at) { lines[at][0] = static_cast<char>(lines[at][0] ^ 1); }
 void swap_with_next(Lines& lines, std::size_t at) {
   if (at + 1 < lines.size() && is_extent(lines[at + 1])) std::swap(lines[at], lines[at + 1]);
@@ -165,7 +165,7 @@ void add_extent_lines(std::vector<DamageKind>& kinds) {
   add_line_kind(
       kinds, "extent-name-changed", "an extent line that names no file there is", is_extent,
       {[](Lines& lines, std::size_t at) {
-         if (lines[at].contains('"')) lines[at].insert(lines[at].find('"') + 1, "x");
+         if (lines[at].contains('"')) lines[at].insert(lines[at].find('"') + 1, 1, 'x');
        },
        [](Lines& lines, std::size_t at) { lines[at] = lines[at].substr(0, lines[at].find('"')); },
        [](Lines& lines, std::size_t at) {

@@ -85,7 +85,7 @@ Verdict Victim::convert_now(TableChoice tables) {
 Verdict Victim::judge_failure(const Error& error) const {
   if (!fs::is_empty(output().parent_path()))
     return {Outcome::faulty, "failed and left an output: " + error.to_string()};
-  const bool names_file = error.path.starts_with(source().string() + "/");
+  const bool names_file = error.path.starts_with(dir_.path().string() + "/");
   if (!names_file || error.message.empty())
     return {Outcome::faulty, "the error names no file: " + error.to_string()};
   return {Outcome::refused, error.to_string()};
