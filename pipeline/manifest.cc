@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <string_view>
 
@@ -62,8 +63,9 @@ class FieldWriter {
  public:
   template <typename T>
   void number(T value) {
-    bytes_.resize(bytes_.size() + sizeof(T));
-    store_le(bytes_.data() + bytes_.size() - sizeof(T), value);
+    std::array<std::byte, sizeof(T)> field{};
+    store_le(field.data(), value);
+    bytes_.insert(bytes_.end(), field.begin(), field.end());
   }
   void text(std::string_view value) {
     const auto* data = reinterpret_cast<const std::byte*>(value.data());

@@ -64,8 +64,8 @@ void fetch(Unit& unit) {
   for (std::size_t i = 0; i < unit.extents.size() && unit.status;) {
     const Extent& extent = unit.extents[i];
     if (extent.kind == ExtentKind::deflated) {
-      Result<std::size_t> next = fetch_blocks(unit, i, used);
-      if (!next) unit.status = std::unexpected(std::move(next).error());
+      const Result<std::size_t> next = fetch_blocks(unit, i, used);
+      if (!next) unit.status = std::unexpected(next.error());
       i = next.value_or(unit.extents.size());
       continue;
     }

@@ -25,7 +25,9 @@ class PendingFile {
   [[nodiscard]] virtual File& file() = 0;
 
   // Gives the file its final name in one atomic step, replacing what had that name. On failure
-  // nothing has the final name that had it not before. May be called once.
+  // nothing has the final name that had it not before, with one exception: when only syncing the
+  // folder fails, the file is whole and has its name, but a power cut may still take the name away.
+  // May be called once.
   [[nodiscard]] virtual Status publish(Durability durability) = 0;
 
  protected:

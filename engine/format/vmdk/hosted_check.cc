@@ -97,8 +97,10 @@ class TableCheck {
       return corrupt(0, fmt::format("two grain tables of {} bytes are {} bytes apart: the grain "
                                     "directory or the table size in the header is damaged",
                                     table_bytes, nearest));
+    // A table begins on a sector, however short it is.
+    const std::uint64_t room = align_up(table_bytes, kSectorBytes);
     for (const std::uint64_t factor : {2, 4, 8})
-      if (!extent_.header.compressed() && nearest == factor * table_bytes && farthest == nearest &&
+      if (!extent_.header.compressed() && nearest == factor * room && farthest == nearest &&
           last < ceil_div(tables.shape().tables(), factor))
         return corrupt(44, fmt::format("grain tables of {} bytes are {} bytes apart, and fill only "
                                        "the beginning of their directory: the table size in the "
