@@ -26,7 +26,7 @@ constexpr std::uint64_t kGrain = kDigestGrain;
 UnitShape shape_of(std::uint64_t deflated_grain) {
   UnitShape shape{.guest_bytes = std::max<std::uint64_t>(256 * kKiB, deflated_grain)};
   shape.grain_bytes = deflated_grain;
-  shape.stored_bytes = shape.guest_bytes + 17 * 2 * std::max(deflated_grain, kGrain);
+  shape.stored_bytes = shape.guest_bytes + 34 * std::max(deflated_grain, kGrain);
   return shape;
 }
 
@@ -245,7 +245,7 @@ TEST_F(ShapeTest, UnitsHoldTheLargestGrainWhole) {
   const UnitShape usual = shape("1m:A", {stream()});
   EXPECT_EQ(usual.guest_bytes, 256 * kKiB);
   EXPECT_EQ(usual.grain_bytes, 64 * kKiB);
-  EXPECT_GE(usual.stored_bytes, 12 + 2 * 64 * kKiB);
+  EXPECT_GE(usual.stored_bytes, 12 + 128 * kKiB);
   const UnitShape large = shape("4m:A", {stream(2048)});
   EXPECT_EQ(large.guest_bytes, kMiB);
   EXPECT_EQ(large.grain_bytes, kMiB);
@@ -255,8 +255,8 @@ TEST_F(ShapeTest, UnitsHoldTheLargestGrainWhole) {
 // A digest grain may need a block of every link at once.
 TEST_F(ShapeTest, ChainsOfStreamsNeedRoomForEachLink) {
   const UnitShape chain = shape("1m:A | 4k:B 1020k:^ | 8k:^ 4k:C 1012k:^", {stream(), stream(8)});
-  const std::uint64_t small_blocks = 16 * (2 * 4096 + 512);
-  EXPECT_GE(chain.stored_bytes, 2 * small_blocks + 12 + 2 * 64 * kKiB);
+  const std::uint64_t small_blocks = 16 * (8 * kKiB + kSectorBytes);
+  EXPECT_GE(chain.stored_bytes, 2 * small_blocks + 12 + 128 * kKiB);
 }
 
 }  // namespace

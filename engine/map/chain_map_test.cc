@@ -105,6 +105,7 @@ struct Chain {
   }
   [[nodiscard]] ChainMap map() const {
     std::vector<const LinkMap*> maps;
+    maps.reserve(links.size());
     for (const auto& link : links) maps.push_back(link.get());
     return ChainMap(std::move(maps));
   }
@@ -160,6 +161,7 @@ struct Chain {
   }
 };
 
+constexpr std::uint64_t kGrain = 65536;
 constexpr std::uint64_t kGrains[] = {512, 4096, 8192, 65536, 1048576};
 
 TEST(ChainMap, AgreesWithANaiveModel) {
@@ -195,12 +197,13 @@ TEST(ChainMap, IsTheSameInAnyWindows) {
   Random random(7);
   Chain chain;
   chain.add(kMiB, 4096).randomise(random, 60);
-  chain.add(kMiB, 65536).randomise(random, 30);
+  chain.add(kMiB, kGrain).randomise(random, 30);
+  constexpr std::uint64_t kWindow = 12288;
   ExtentList whole;
   ExtentList pieces;
   append_all(whole, chain.compose(0, kMiB));
-  for (std::uint64_t at = 0; at < kMiB; at += 3 * 4096)
-    append_all(pieces, chain.compose(at, std::min<std::uint64_t>(3 * 4096, kMiB - at)));
+  for (std::uint64_t at = 0; at < kMiB; at += kWindow)
+    append_all(pieces, chain.compose(at, std::min(kWindow, kMiB - at)));
   // Deflated grains that a window cuts stay cut; everything else joins again.
   for (const Extent& extent : whole) {
     if (extent.kind == ExtentKind::deflated) continue;
@@ -212,34 +215,34 @@ TEST(ChainMap, IsTheSameInAnyWindows) {
 
 TEST(ChainMap, MergesAcrossGrains) {
   Chain chain;
-  FakeLink& link = chain.add(4 * 65536, 65536);
-  for (std::size_t i = 0; i < 4; ++i) link.set(i, {ExtentKind::data, 1000 + i * 65536});
-  const ExtentList list = chain.compose(0, 4 * 65536);
+  FakeLink& link = chain.add(4 * kGrain, kGrain);
+  for (std::size_t i = 0; i < 4; ++i) link.set(i, {ExtentKind::data, 1000 + i * kGrain});
+  const ExtentList list = chain.compose(0, 4 * kGrain);
   ASSERT_EQ(list.size(), 1U);
   EXPECT_EQ(list[0].file_offset, 1000U);
 }
 
 TEST(ChainMap, ASmallerParentIsAHolePastItsEnd) {
   Chain chain;
-  chain.add(4 * 65536, 65536);
-  FakeLink& parent = chain.add(65536 + 512, 65536);
+  chain.add(4 * kGrain, kGrain);
+  FakeLink& parent = chain.add(kGrain + 512, kGrain);
   parent.set(0, {ExtentKind::data, 0});
   parent.set(1, {ExtentKind::zero});
-  const ExtentList list = chain.compose(0, 4 * 65536);
+  const ExtentList list = chain.compose(0, 4 * kGrain);
   ASSERT_EQ(list.size(), 3U);
   EXPECT_EQ(list[0].kind, ExtentKind::data);
   EXPECT_EQ(list[1].kind, ExtentKind::zero);
   EXPECT_EQ(list[1].length, 512U);
   EXPECT_EQ(list[2].kind, ExtentKind::hole);
   // A window that lies wholly behind it.
-  EXPECT_EQ(chain.compose(2 * 65536, 65536).front().kind, ExtentKind::hole);
+  EXPECT_EQ(chain.compose(2 * kGrain, kGrain).front().kind, ExtentKind::hole);
 }
 
 TEST(ChainMap, ExplicitZerosHideTheParent) {
   Chain chain;
-  chain.add(65536, 65536).set(0, {ExtentKind::zero});
-  chain.add(65536, 65536).set(0, {ExtentKind::data, 0});
-  const ExtentList list = chain.compose(0, 65536);
+  chain.add(kGrain, kGrain).set(0, {ExtentKind::zero});
+  chain.add(kGrain, kGrain).set(0, {ExtentKind::data, 0});
+  const ExtentList list = chain.compose(0, kGrain);
   ASSERT_EQ(list.size(), 1U);
   EXPECT_EQ(list[0].kind, ExtentKind::zero);
   EXPECT_EQ(list[0].link, 0U);
@@ -247,28 +250,28 @@ TEST(ChainMap, ExplicitZerosHideTheParent) {
 
 TEST(ChainMap, AsksParentsOnlyForWhatIsMissing) {
   Chain chain;
-  FakeLink& top = chain.add(16 * 65536, 65536);
+  FakeLink& top = chain.add(16 * kGrain, kGrain);
   for (std::size_t i = 0; i < 16; ++i)
-    if (i != 5) top.set(i, {ExtentKind::data, i * 65536});
-  FakeLink& parent = chain.add(16 * 65536, 65536);
+    if (i != 5) top.set(i, {ExtentKind::data, i * kGrain});
+  FakeLink& parent = chain.add(16 * kGrain, kGrain);
   parent.set(5, {ExtentKind::data, 0});
-  FakeLink& base = chain.add(16 * 65536, 65536);
-  EXPECT_EQ(chain.compose(0, 16 * 65536).back().kind, ExtentKind::data);
+  FakeLink& base = chain.add(16 * kGrain, kGrain);
+  EXPECT_EQ(chain.compose(0, 16 * kGrain).back().kind, ExtentKind::data);
   EXPECT_EQ(parent.bytes_asked(), 65536U);
   EXPECT_EQ(base.bytes_asked(), 0U);
 }
 
 TEST(ChainMap, ReportsALinkThatFails) {
   Chain chain;
-  chain.add(65536, 65536);
-  chain.add(65536, 65536).fail();
+  chain.add(kGrain, kGrain);
+  chain.add(kGrain, kGrain).fail();
   ExtentList list;
-  EXPECT_TRUE(HasError(chain.map().compose(0, 65536, list), ErrorKind::corrupt, "made to fail"));
+  EXPECT_TRUE(HasError(chain.map().compose(0, kGrain, list), ErrorKind::corrupt, "made to fail"));
 }
 
 TEST(ChainMap, WindowsHoldABoundedNumberOfGrains) {
   Chain chain;
-  chain.add(kMiB, 65536);
+  chain.add(kMiB, kGrain);
   EXPECT_EQ(chain.map().window_bytes(), kGiB);
   chain.add(kMiB, 512);
   EXPECT_EQ(chain.map().window_bytes(), 8 * kMiB);

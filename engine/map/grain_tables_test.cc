@@ -15,7 +15,7 @@ namespace {
 using testing::Call;
 using testing::HasError;
 
-constexpr std::uint32_t kEntries = 512;
+constexpr std::uint64_t kEntries = 512;
 constexpr std::uint64_t kTableBytes = 4 * kEntries;
 constexpr std::uint64_t kDirectory = 1024;
 constexpr std::uint64_t kFirstByte = 1024;
@@ -58,7 +58,7 @@ class GrainTablesTest : public ::testing::Test {
   }
 
   std::size_t tables_ = 0;
-  GrainTableShape shape_{.capacity_bytes = 0, .grain_bytes = 65536, .entries_per_table = kEntries};
+  GrainTableShape shape_{.capacity_bytes = 0, .grain_bytes = 65536, .entries_per_table = 512};
   testing::MemoryFile file_{"f.vmdk"};
 };
 
@@ -99,7 +99,7 @@ TEST_F(GrainTablesTest, ReadsNoMoreThanItIsAskedFor) {
   const GrainTables tables = open().value();
   file_.content().forget_calls();
   EXPECT_EQ(load(tables, 510, 3), (std::vector<std::uint32_t>{511, 512, 1001}));
-  EXPECT_EQ(file_.content().reads(), (std::vector<Call>{{16 * kSectorBytes + 510 * 4, 12}}));
+  EXPECT_EQ(file_.content().reads(), (std::vector<Call>{{(16 * kSectorBytes) + 2040, 12}}));
 }
 
 TEST_F(GrainTablesTest, MissingTablesGiveZeros) {
