@@ -75,6 +75,10 @@ Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
   VerifyLog log(comparer, expected.crypto != CryptoAlgorithm::none ? &roots : nullptr);
   GM_CHECK(run_graph(disk, nullptr, log, graph));
   comparer.finish();
+  GM_TRY(const ManifestReader::Run surplus, manifest.take(1));
+  if (surplus.grains != 0)
+    return fail(ErrorKind::corrupt, options.manifest,
+                "manifest has more digests than its disk has grains");
   report.differing_bytes = comparer.differing_bytes();
   report.unreadable_bytes = comparer.unreadable_bytes();
   if (expected.crypto != CryptoAlgorithm::none) {

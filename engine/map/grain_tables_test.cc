@@ -212,5 +212,12 @@ TEST_F(GrainTablesTest, ReportsFailedReads) {
   EXPECT_TRUE(HasError(tables.load(kEntries, out), ErrorKind::corrupt, "file ends at"));
 }
 
+TEST(RunLength, EndsWhereTheFileDoesNotGoOn) {
+  const std::vector<std::uint32_t> entries = {0, 0, 128, 256, 384, 640, 1, 1, 129, 0};
+  const std::vector<std::size_t> expected = {2, 1, 3, 2, 1, 1, 2, 1, 1, 1};
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    EXPECT_EQ(run_length(entries, i, 128), expected[i]) << i;
+}
+
 }  // namespace
 }  // namespace grainmill
