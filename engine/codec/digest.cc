@@ -7,7 +7,7 @@
 
 #if defined(__x86_64__)
 // Chooses SSE2, AVX2 or AVX-512 at run time: the plain entry points are compiled for the baseline
-// only, and slower by more than ten times from cache on Zen 3 (`bazel run //bench:codec_bench`).
+// only, and slower by more than ten times from cache (`bazel run //bench:codec_bench`).
 #include <xxh_x86dispatch.h>
 #else
 #include <xxhash.h>
