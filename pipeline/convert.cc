@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <memory>
 
 namespace grainmill {
@@ -35,6 +36,16 @@ std::vector<std::string> warnings_of(const Disk& disk) {
     for (const std::string& warning : disk.link(i).description().warnings)
       warnings.push_back(warning);
   return warnings;
+}
+
+// Only what is a manifest goes: the name alone does not make a file ours.
+Status remove_manifest(FileSystem& files, const std::string& path) {
+  const Result<std::unique_ptr<File>> file = files.open_read(path);
+  if (!file) return {};
+  std::array<std::byte, kManifestPrefixBytes> prefix{};
+  GM_TRY(const std::size_t got, (*file)->read_at(0, prefix));
+  if (!manifest_header_bytes(std::span(prefix).first(got), path)) return {};
+  return files.remove(path);
 }
 
 }  // namespace
@@ -80,6 +91,7 @@ Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) 
   // Give the names: the output first, its manifest after it. In between, no manifest of an older
   // output may speak for it.
   if (manifest) GM_CHECK(files.remove(options.manifest));
+  if (!options.stale_manifest.empty()) GM_CHECK(remove_manifest(files, options.stale_manifest));
   GM_CHECK(output->publish(options.durability));
   if (manifest) {
     if (Status named = manifest->publish(options.durability); !named) {

@@ -12,16 +12,23 @@
 namespace grainmill {
 namespace {
 
-// The raw output of a conversion has no magic; its manifest vouches for what it is. It is taken for
-// raw only when nothing else claims it and its size is right, and the digests decide the rest.
-Result<Disk> open_image(FileSystem& files, const VerifyOptions& options,
-                        std::uint64_t expected_bytes) {
+// The raw output of a conversion has no magic. What no format claims is taken for raw: here that is
+// safe, for its size and all its digests are held against the manifest.
+Result<Disk> open_image(FileSystem& files, const VerifyOptions& options) {
   if (!options.disk.format.empty()) return Disk::open(files, options.image, options.disk);
   GM_TRY(const std::unique_ptr<File> file, files.open_read(options.image));
-  GM_TRY(const FileInfo info, file->info());
   DiskOptions disk = options.disk;
-  if (info.size_bytes == expected_bytes && !detect_format(*file, files)) disk.format = "raw";
+  const Result<const Format*> format = detect_format(*file, files);
+  if (!format && format.error().kind == ErrorKind::unsupported) disk.format = "raw";
   return Disk::open(files, options.image, disk);
+}
+
+Result<ManifestReader> open_manifest(FileSystem& files, const std::string& path) {
+  Result<ManifestReader> manifest = ManifestReader::open(files, path);
+  if (!manifest && manifest.error().kind == ErrorKind::not_found)
+    manifest.error().message +=
+        "; a conversion writes OUTPUT.manifest: name the one of this disk with --manifest";
+  return manifest;
 }
 
 // Sends what is found both to the comparer and, for the cryptographic root, to a writer without a
@@ -49,16 +56,16 @@ class VerifyLog final : public GrainLog {
 }  // namespace
 
 Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
-  GM_TRY(ManifestReader manifest, ManifestReader::open(files, options.manifest));
+  GM_TRY(ManifestReader manifest, open_manifest(files, options.manifest));
   const ManifestHeader& expected = manifest.header();
-  GM_TRY(const Disk disk, open_image(files, options, expected.disk_bytes));
+  GM_TRY(const Disk disk, open_image(files, options));
 
   VerifyReport report;
   report.format = disk.link(0).description().format;
   report.disk_bytes = disk.size_bytes();
   report.expected_bytes = expected.disk_bytes;
   report.crypto = expected.crypto;
-  report.expected_root = manifest.roots().root;
+  report.expected_roots = manifest.roots();
   // A disk of another size is another disk; comparing ranges would name all of it.
   if (report.disk_bytes != report.expected_bytes) return report;
 

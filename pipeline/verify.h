@@ -13,8 +13,7 @@ namespace grainmill {
 
 struct VerifyOptions {
   std::string image;
-  DiskOptions
-      disk;  // an image of no known format is read as raw if it has the size that the manifest says
+  DiskOptions disk;  // an image of no known format is read as raw
   std::string manifest;
   GraphOptions graph;  // crypto and collect_errors are set by verify()
   std::function<void(const Difference&)> on_difference;  // in guest order
@@ -31,7 +30,7 @@ struct VerifyReport {
   bool crypto_differs =
       false;  // digests agree, the cryptographic root does not: changed on purpose
   CryptoAlgorithm crypto = CryptoAlgorithm::none;
-  Digest128 expected_root;
+  ManifestRoots expected_roots;
 
   [[nodiscard]] bool same() const {
     return disk_bytes == expected_bytes && differing_bytes == 0 && unreadable_bytes == 0 &&

@@ -86,6 +86,41 @@ TEST_F(Program, SaysTwoWhereContentsDiffer) {
   EXPECT_EQ(report["ranges"][0]["length"], 65536);
 }
 
+TEST_F(Program, ADiskOfAnotherSizeDiffers) {
+  ASSERT_TRUE(run({"convert", source_, "out.img"}).ok());
+  for (const std::uint64_t size : {std::uint64_t{0}, layout_.size_bytes() - 512}) {
+    fs::resize_file(dir_ / "out.img", size);
+    const CommandResult verify = run({"verify", "out.img"});
+    EXPECT_EQ(verify.exit_status, 2) << verify.err;
+    EXPECT_NE(verify.out.find(std::to_string(layout_.size_bytes())), std::string::npos);
+  }
+}
+
+TEST_F(Program, VerifyShowsTheRootsThatConvertPrinted) {
+  const CommandResult convert = run({"convert", "--digest", "sha256", source_, "out.img"});
+  ASSERT_EQ(convert.exit_status, 0) << convert.err;
+  for (const std::string form : {"--output", "--progress"}) {
+    const CommandResult verify = run({"verify", form, "json", "out.img"});
+    const std::size_t last = form == "--output" ? 0 : verify.out.rfind("\n{") + 1;
+    const nlohmann::json report = nlohmann::json::parse(verify.out.substr(last), nullptr, false);
+    ASSERT_TRUE(report.is_object()) << verify.out;
+    EXPECT_NE(convert.out.find(report["xxh3_root"].get<std::string>()), std::string::npos);
+    EXPECT_NE(convert.out.find(report["sha256_root"].get<std::string>()), std::string::npos);
+  }
+}
+
+TEST_F(Program, NoManifestLeavesNoOlderOne) {
+  ASSERT_TRUE(run({"convert", source_, "out.img"}).ok());
+  ASSERT_TRUE(run({"convert", "--no-manifest", "disk.vmdk", "out.img"}).ok());
+  EXPECT_FALSE(fs::exists(dir_ / "out.img.manifest"));
+
+  fs::copy_file(dir_ / "disk.vmdk", dir_ / "out.img.manifest");
+  ASSERT_TRUE(run({"convert", "--no-manifest", "disk.vmdk", "out.img"}).ok());
+  EXPECT_TRUE(fs::exists(dir_ / "out.img.manifest")) << "not a manifest, so not ours to remove";
+  expect_refused({"convert", "--no-manifest", "--manifest", "m", source_, "out.img"},
+                 {"--no-manifest"});
+}
+
 TEST_F(Program, SaysOneWhereItFails) {
   expect_refused({"convert", "none.vmdk", "out.img"}, {"none.vmdk", "No such file"});
   expect_refused({"convert", source_, "nowhere/out.img"}, {"nowhere"});

@@ -124,10 +124,12 @@ void add_convert(CLI::App& root, ConvertArgs& args) {
       ->type_name("FMT");
   add_size(app, "-S", args.hole_bytes,
            "Runs of zeros this long become holes in the output (default: 4k; 0: none)");
-  app.add_option("--manifest", args.manifest,
-                 "Where to write the manifest (default: OUTPUT.manifest)")
-      ->type_name("FILE");
-  app.add_flag("--no-manifest", args.no_manifest, "Write no manifest");
+  CLI::Option* manifest = app.add_option("--manifest", args.manifest,
+                                         "Where to write the manifest (default: OUTPUT.manifest)");
+  manifest->type_name("FILE");
+  app.add_flag("--no-manifest", args.no_manifest,
+               "Write no manifest; an older OUTPUT.manifest goes away")
+      ->excludes(manifest);
   add_choice(
       app, "--digest", args.crypto, kCrypto,
       "Add a cryptographic root to the manifest: it holds against people, not only accidents");

@@ -48,8 +48,11 @@ int run_convert(const ConvertArgs& args, Host& host) {
   options.disk = args.source.disk;
   options.output = args.output;
   options.hole_bytes = args.hole_bytes;
-  if (!args.no_manifest)
-    options.manifest = args.manifest.empty() ? default_manifest_path(args.output) : args.manifest;
+  const std::string usual_manifest = default_manifest_path(args.output);
+  if (args.no_manifest)
+    options.stale_manifest = usual_manifest;
+  else
+    options.manifest = args.manifest.empty() ? usual_manifest : args.manifest;
   options.durability = args.no_sync ? Durability::unsynced : Durability::synced;
   options.graph = graph_options(args.run, progress, host);
   options.graph.crypto = args.crypto;
