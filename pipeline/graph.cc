@@ -113,6 +113,7 @@ class Mill {
   template <typename Body>
   StageNode stage(Body body) {
     return StageNode(graph_, flow::unlimited, [body](Unit* unit) noexcept {
+      // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): nodes are given units only.
       guarded(*unit, [&] { body(*unit); });
       return unit;
     });

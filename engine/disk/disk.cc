@@ -103,6 +103,7 @@ class ChainOpener {
 
 Disk::Disk(std::vector<std::unique_ptr<Link>> links) : links_(std::move(links)) {
   std::vector<const LinkMap*> maps;
+  maps.reserve(links_.size());
   for (const std::unique_ptr<Link>& link : links_) maps.push_back(link.get());
   map_ = std::make_unique<ChainMap>(std::move(maps));
 }

@@ -50,7 +50,7 @@ std::vector<std::pair<std::size_t, std::size_t>> find_lines(const BuiltDisk& dis
 using NoTrace = std::function<bool(const BuiltDisk&, std::size_t)>;
 
 void add_line_kind(std::vector<DamageKind>& kinds, const char* name, const char* what,
-                   IsMeant meant, std::vector<LineEdit> edits, NoTrace no_trace = nullptr) {
+                   const IsMeant& meant, std::vector<LineEdit> edits, NoTrace no_trace = nullptr) {
   const std::size_t ways = edits.size();
   DamageKind kind{.name = name, .what = what, .places = {}, .apply = {}};
   kind.places = [meant, ways](const BuiltDisk& disk) {
@@ -240,6 +240,7 @@ TextEdit put_at(double part, std::string bytes) {
 std::vector<TextEdit> everywhere(const std::string& bytes) {
   constexpr int kParts = 10;
   std::vector<TextEdit> edits;
+  edits.reserve(kParts);
   for (int i = 0; i < kParts; ++i) edits.push_back(put_at(static_cast<double>(i) / kParts, bytes));
   return edits;
 }
@@ -247,6 +248,7 @@ std::vector<TextEdit> everywhere(const std::string& bytes) {
 std::vector<TextEdit> cuts() {
   constexpr int kParts = 16;
   std::vector<TextEdit> edits;
+  edits.reserve(kParts);
   for (int i = 0; i < kParts; ++i)
     edits.emplace_back([i](const std::string& text) {
       return text.substr(0, text.size() * static_cast<std::size_t>(i) / kParts);

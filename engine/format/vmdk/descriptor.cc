@@ -186,7 +186,7 @@ class Parser {
       if (!id)
         return corrupt(at,
                        fmt::format("{} '{}' is not a hexadecimal content ID", key, shorten(value)));
-      (key == "cid" ? result_.content_id : result_.parent_content_id) = *id;
+      (key == "cid" ? result_.content_id : result_.parent_content_id) = id;
     } else if (key == "createtype") {
       result_.create_type = value;
     } else if (key == "parentfilenamehint") {

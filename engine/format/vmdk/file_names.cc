@@ -10,6 +10,7 @@ namespace {
 
 std::optional<std::string> to_utf8(const std::string& name, const std::string& encoding) {
   const iconv_t converter = ::iconv_open("UTF-8", encoding.c_str());
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): how iconv_open(3) says that it failed.
   if (converter == reinterpret_cast<iconv_t>(-1)) return std::nullopt;
   std::string in = name;
   std::string out(4 * name.size() + 4, '\0');

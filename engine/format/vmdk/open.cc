@@ -262,17 +262,18 @@ std::optional<std::string> find_owner(FileSystem& files, const std::string& path
   const std::string name = name_of(path);
   const Result<std::vector<std::string>> names = files.list(folder);
   if (!names) return std::nullopt;
+  const std::string quoted = fmt::format("\"{}\"", name);
   std::size_t candidates = 0;
   for (const std::string& other : *names) {
     if (other == name || !other.ends_with(".vmdk") || ++candidates > kMaxCandidates) continue;
-    const std::string other_path = folder == "." ? other : folder + "/" + other;
+    std::string other_path = folder == "." ? other : fmt::format("{}/{}", folder, other);
     const auto file = files.open_read(other_path);
     if (!file) continue;
     std::string text(kProbeBytes, '\0');
     const auto got = (*file)->read_at(0, std::as_writable_bytes(std::span(text)));
     if (!got) continue;
     text.resize(*got);
-    if (looks_like_descriptor(std::as_bytes(std::span(text))) && text.contains("\"" + name + "\""))
+    if (looks_like_descriptor(std::as_bytes(std::span(text))) && text.contains(quoted))
       return other_path;
   }
   return std::nullopt;
