@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdio>
+#include <exception>
 #include <iostream>
 
 #include <unistd.h>
@@ -34,10 +36,14 @@ struct RunCommand {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// Errors are values; an exception that gets here is want of memory or a bug.
+int main(int argc, char** argv) try {
   install_handlers();
   grainmill::Host host{grainmill::posix_file_system(), std::cout, std::cerr,
                        isatty(STDERR_FILENO) == 1, &cancelled};
   const grainmill::ParsedCommandLine parsed = grainmill::parse_command_line(argc, argv, host);
   return parsed.command ? std::visit(RunCommand{host}, *parsed.command) : parsed.exit_status;
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "grainmill: stopped by an internal error: %s\n", error.what());
+  return grainmill::kExitFailed;
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <ostream>
 
 namespace grainmill {
@@ -12,7 +13,8 @@ namespace {
 constexpr auto kInterval = std::chrono::milliseconds(200);
 
 std::string eta_text(double seconds) {
-  const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
+  if (!std::isfinite(seconds)) return "?";
+  const auto whole = std::llround(seconds);
   if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
   if (whole >= 60) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   return fmt::format("{}s", whole);

@@ -71,6 +71,7 @@ DamageKind extent_kind(std::string name, std::string what, CountPlaces count, Da
 std::vector<std::size_t> sample(std::size_t count, std::size_t most) {
   std::vector<std::size_t> picked;
   const std::size_t wanted = std::min(count, most);
+  picked.reserve(wanted);
   for (std::size_t i = 0; i < wanted; ++i)
     picked.push_back(wanted == 1 ? 0 : i * (count - 1) / (wanted - 1));
   return picked;
