@@ -16,9 +16,9 @@ struct ConvertOptions {
   DiskOptions disk;
   std::string output;
   std::uint64_t hole_bytes =
-      4096;                    // runs of zeros this long become holes of the output file; 0: never
-  std::string manifest;        // where to write it; empty: no manifest
-  std::string stale_manifest;  // of an older output of this name: removed, if it is a manifest
+      4096;              // runs of zeros this long become holes of the output file; 0: never
+  std::string manifest;  // where to write it; empty: no manifest
+  std::string stale_manifest{};  // of an older output of this name: removed, if it is a manifest
   Durability durability = Durability::synced;
   GraphOptions graph;  // graph.crypto also chooses the manifest's cryptographic root
 };
