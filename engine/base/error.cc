@@ -21,6 +21,8 @@ std::string_view error_kind_name(ErrorKind kind) {
       return "mismatch";
     case ErrorKind::denied:
       return "denied";
+    case ErrorKind::busy:
+      return "busy";
     case ErrorKind::cancelled:
       return "cancelled";
   }

@@ -20,6 +20,7 @@ enum class ErrorKind : std::uint8_t {
   invalid_argument,  // the caller asked for something impossible
   mismatch,          // two things that must agree do not (content IDs, digests)
   denied,            // the open policy forbids it
+  busy,              // another program is using it
   cancelled,         // stopped on request
 };
 

@@ -43,6 +43,10 @@ class File {
   // Writes all of `bytes`, or fails.
   [[nodiscard]] virtual Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
 
+  // Makes a range read as zeros, and gives its space back where the file system can. The length of
+  // the file stays. REQUIRES: the range lies in the file.
+  [[nodiscard]] virtual Status zero_range(std::uint64_t offset, std::uint64_t length) = 0;
+
   // Sets the length; what is new reads as zeros and takes no space.
   [[nodiscard]] virtual Status resize(std::uint64_t size_bytes) = 0;
 

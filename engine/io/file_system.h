@@ -14,6 +14,11 @@ enum class Durability : std::uint8_t {
   unsynced,  // for scratch work: published at once, lost if the machine stops
 };
 
+enum class OpenMode : std::uint8_t {
+  read,
+  read_write,  // by this program alone: fails with `busy` while another one writes the file
+};
+
 // A file that is being made and does not have its name yet. Destroying it without publish() leaves
 // nothing.
 class PendingFile {
@@ -47,10 +52,19 @@ class FileSystem {
   // Opens, for reading, a file that the user named.
   [[nodiscard]] virtual Result<std::unique_ptr<File>> open_read(const std::string& path) = 0;
 
-  // Opens `relative` for reading if it lies in or below `folder` after every symbolic link has been
-  // followed; `denied` otherwise. Resolved by the kernel in one step, so there is no race to win.
+  // As open_read(), to be written as well.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> open_write(const std::string& path) = 0;
+
+  // Opens `relative` if it lies in or below `folder` after every symbolic link has been followed;
+  // `denied` otherwise. Resolved by the kernel in one step, so there is no race to win.
   [[nodiscard]] virtual Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
-                                                                   const std::string& relative) = 0;
+                                                                   const std::string& relative,
+                                                                   OpenMode mode) = 0;
+
+  // open_read() or open_write().
+  [[nodiscard]] Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) {
+    return mode == OpenMode::read ? open_read(path) : open_write(path);
+  }
 
   // Begins a file that will be called `path`. Its folder must exist.
   [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_pending(

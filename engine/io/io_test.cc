@@ -59,7 +59,7 @@ class IoTest : public ::testing::Test {
   }
 
   Result<std::string> read_beneath(const std::string& folder, const std::string& relative) {
-    return text_of(files_.open_beneath(at(folder), relative));
+    return text_of(files_.open_beneath(at(folder), relative, OpenMode::read));
   }
 
   // What the image at `image` gets when it names `name`.
@@ -286,10 +286,12 @@ TEST_F(OpenBeneath, NeverTouchesDevicesAndPipes) {
   ASSERT_EQ(::mkfifo(at("a/fifo").c_str(), 0600), 0);
   EXPECT_TRUE(HasError(read_beneath("a", "fifo"), ErrorKind::unsupported, "a FIFO"));
   EXPECT_TRUE(HasError(read_beneath("a", "."), ErrorKind::unsupported, "a directory"));
-  EXPECT_TRUE(HasError(files_.open_beneath("/dev", "zero"), ErrorKind::unsupported));
-  EXPECT_TRUE(HasError(files_.open_beneath("/proc", "version"), ErrorKind::unsupported, "/proc"));
+  EXPECT_TRUE(
+      HasError(files_.open_beneath("/dev", "zero", OpenMode::read), ErrorKind::unsupported));
+  EXPECT_TRUE(HasError(files_.open_beneath("/proc", "version", OpenMode::read),
+                       ErrorKind::unsupported, "/proc"));
   // A magic link of /proc leads anywhere: it is not followed at all.
-  EXPECT_FALSE(files_.open_beneath("/proc", "self/exe").has_value());
+  EXPECT_FALSE(files_.open_beneath("/proc", "self/exe", OpenMode::read).has_value());
 }
 
 TEST_F(OpenBeneath, SurvivesLoopsOfLinks) {

@@ -22,6 +22,7 @@ struct OpenPolicy {
 [[nodiscard]] Result<std::unique_ptr<File>> open_named_file(FileSystem& files,
                                                             const OpenPolicy& policy,
                                                             const std::string& image_path,
-                                                            const std::string& name);
+                                                            const std::string& name,
+                                                            OpenMode mode = OpenMode::read);
 
 }  // namespace grainmill

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <system_error>
 
@@ -58,6 +59,20 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return io_error(path(), offset + done, "write");
     done += static_cast<std::size_t>(put);
+  }
+  return {};
+}
+
+Status PosixFile::zero_range(std::uint64_t offset, std::uint64_t length) {
+  constexpr int kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+  if (::fallocate(descriptor_, kPunch, static_cast<off_t>(offset), static_cast<off_t>(length)) == 0)
+    return {};
+  if (errno != EOPNOTSUPP && errno != ENOSYS) return io_error(path(), offset, "punch a hole");
+  static constexpr std::array<std::byte, 64 * 1024> kZeros{};
+  for (std::uint64_t done = 0; done < length;) {
+    const std::uint64_t count = std::min<std::uint64_t>(length - done, kZeros.size());
+    GM_CHECK(write_at(offset + done, std::span(kZeros).first(count)));
+    done += count;
   }
   return {};
 }

@@ -14,6 +14,7 @@ class PosixFile final : public File {
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
                                             std::span<std::byte> buffer) const override;
   [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  [[nodiscard]] Status zero_range(std::uint64_t offset, std::uint64_t length) override;
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
   [[nodiscard]] Status sync() override;
   [[nodiscard]] Result<FileInfo> info() const override;

@@ -65,9 +65,46 @@ bool is_kernel_view(int descriptor) {
   return std::ranges::find(kViews, static_cast<std::uint32_t>(status.f_type)) != kViews.end();
 }
 
+// F_OFD_SETLK: locks one byte. F_OFD_GETLK: asks whether it could be. An errno, EAGAIN if another
+// has locked it.
+int lock_byte(int descriptor, off_t offset, short type, int command) {
+  struct flock lock{};
+  lock.l_type = type;
+  lock.l_whence = SEEK_SET;
+  lock.l_start = offset;
+  lock.l_len = 1;
+  if (::fcntl(descriptor, command, &lock) != 0) return errno;
+  return command == F_OFD_GETLK && lock.l_type != F_UNLCK ? EAGAIN : 0;
+}
+
+// Keeps other writers out, those of qemu too (its block/file-posix.c, "Image locking"): who uses a
+// permission holds a shared lock on byte 100 + its number, who does not share one with others on
+// byte 200 + its number. We read, write and resize, and let others do nothing but look without
+// locks.
+Status lock_for_writing(int descriptor, const std::string& path) {
+  constexpr off_t kUsedBase = 100;
+  constexpr off_t kUnsharedBase = 200;
+  constexpr std::array<off_t, 4> kPermissions = {0, 1, 2, 3};  // read, write, rewrite, resize
+  for (const off_t permission : kPermissions) {
+    for (const off_t base : {kUsedBase, kUnsharedBase}) {
+      const int error = lock_byte(descriptor, base + permission, F_RDLCK, F_OFD_SETLK);
+      if (error == EINVAL || error == ENOLCK || error == EOPNOTSUPP) return {};  // no locks here
+      if (error != 0) return fail(ErrorKind::busy, path, "is being opened by another program");
+    }
+  }
+  for (const off_t permission : kPermissions)
+    for (const off_t base : {kUsedBase, kUnsharedBase})
+      if (lock_byte(descriptor, base + permission, F_WRLCK, F_OFD_GETLK) == EAGAIN)
+        return fail(ErrorKind::busy, path,
+                    "is in use by another program, which holds a lock on it: stop the virtual "
+                    "machine or the program that has it open");
+  return {};
+}
+
 // Turns an O_PATH descriptor, through which nothing has been touched yet, into a readable one.
 // Opening the thing itself first would already act on a device or block on a FIFO.
-Result<std::unique_ptr<File>> open_checked(const Descriptor& handle, const std::string& path) {
+Result<std::unique_ptr<File>> open_checked(const Descriptor& handle, const std::string& path,
+                                           OpenMode mode) {
   struct stat status{};
   if (::fstat(handle.get(), &status) != 0) return std::unexpected(os_error(errno, path, "stat"));
   if (!S_ISREG(status.st_mode))
@@ -76,9 +113,13 @@ Result<std::unique_ptr<File>> open_checked(const Descriptor& handle, const std::
   if (is_kernel_view(handle.get()))
     return fail(ErrorKind::unsupported, path,
                 "lies on a kernel file system such as /proc: only stored files are opened");
-  const int descriptor = ::open(proc_name(handle.get()).c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return std::unexpected(os_error(errno, path, "open"));
-  return std::make_unique<PosixFile>(path, descriptor);
+  const int access = mode == OpenMode::read ? O_RDONLY : O_RDWR;
+  Descriptor descriptor(::open(proc_name(handle.get()).c_str(), access | O_CLOEXEC));
+  if (descriptor.get() < 0)
+    return std::unexpected(
+        os_error(errno, path, mode == OpenMode::read ? "open" : "open to write"));
+  if (mode == OpenMode::read_write) GM_CHECK(lock_for_writing(descriptor.get(), path));
+  return std::make_unique<PosixFile>(path, descriptor.release());
 }
 
 int open_beneath_once(int folder, const std::string& relative) {
@@ -151,13 +192,15 @@ class PosixPendingFile final : public PendingFile {
 class PosixFileSystem final : public FileSystem {
  public:
   [[nodiscard]] Result<std::unique_ptr<File>> open_read(const std::string& path) override {
-    const Descriptor handle(::open(path.c_str(), O_PATH | O_CLOEXEC));
-    if (handle.get() < 0) return std::unexpected(os_error(errno, path, "open"));
-    return open_checked(handle, path);
+    return open_named(path, OpenMode::read);
+  }
+  [[nodiscard]] Result<std::unique_ptr<File>> open_write(const std::string& path) override {
+    return open_named(path, OpenMode::read_write);
   }
 
   [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
-                                                           const std::string& relative) override {
+                                                           const std::string& relative,
+                                                           OpenMode mode) override {
     const std::string shown = folder == "." ? relative : folder + "/" + relative;
     const Descriptor root(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (root.get() < 0) return std::unexpected(os_error(errno, folder, "open the folder"));
@@ -174,7 +217,7 @@ class PosixFileSystem final : public FileSystem {
     if (descriptor < 0 && (error_number == EXDEV || error_number == ELOOP))
       return fail(ErrorKind::denied, shown, fmt::format("lies outside the folder {}", folder));
     if (descriptor < 0) return std::unexpected(os_error(error_number, shown, "open"));
-    return open_checked(handle, shown);
+    return open_checked(handle, shown, mode);
   }
 
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
@@ -223,6 +266,13 @@ class PosixFileSystem final : public FileSystem {
     while (const dirent* entry = ::readdir(stream.get()))
       names.emplace_back(static_cast<const char*>(entry->d_name));
     return names;
+  }
+
+ private:
+  static Result<std::unique_ptr<File>> open_named(const std::string& path, OpenMode mode) {
+    const Descriptor handle(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (handle.get() < 0) return std::unexpected(os_error(errno, path, "open"));
+    return open_checked(handle, path, mode);
   }
 };
 

@@ -59,6 +59,22 @@ void MemoryContent::set_size(std::uint64_t size_bytes) {
   size_bytes_ = size_bytes;
 }
 
+void MemoryContent::zero(std::uint64_t offset, std::uint64_t length) {
+  const std::lock_guard lock(mutex_);
+  for (auto page = pages_.lower_bound(offset / kPageBytes);
+       page != pages_.end() && page->first * kPageBytes < offset + length;) {
+    const std::uint64_t begin = page->first * kPageBytes;
+    const std::uint64_t from = std::max(offset, begin) - begin;
+    const std::uint64_t to = std::min(offset + length, begin + kPageBytes) - begin;
+    if (from == 0 && to == kPageBytes) {
+      page = pages_.erase(page);
+      continue;
+    }
+    std::ranges::fill(std::span(*page->second).subspan(from, to - from), std::byte{0});
+    ++page;
+  }
+}
+
 std::uint64_t MemoryContent::size_bytes() const {
   const std::lock_guard lock(mutex_);
   return size_bytes_;
@@ -149,6 +165,11 @@ Status MemoryFile::write_at(std::uint64_t offset, std::span<const std::byte> byt
   if (content_->write_fault_.hits(offset, bytes.size()))
     return fail(ErrorKind::io, path(), offset, "cannot write: made to fail");
   content_->copy_in(offset, bytes);
+  return {};
+}
+
+Status MemoryFile::zero_range(std::uint64_t offset, std::uint64_t length) {
+  content_->zero(offset, length);
   return {};
 }
 

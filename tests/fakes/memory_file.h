@@ -42,6 +42,7 @@ class MemoryContent {
   void put(std::uint64_t offset, std::span<const std::byte> bytes);
   void put_words(std::uint64_t offset, std::span<const std::uint32_t> words);
   void set_size(std::uint64_t size_bytes);
+  void zero(std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] std::uint64_t size_bytes() const;
   [[nodiscard]] std::vector<std::byte> bytes() const;
   [[nodiscard]] std::vector<Call> reads() const;
@@ -93,6 +94,7 @@ class MemoryFile final : public File {
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
                                             std::span<std::byte> buffer) const override;
   [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  [[nodiscard]] Status zero_range(std::uint64_t offset, std::uint64_t length) override;
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
   [[nodiscard]] Status sync() override { return {}; }
   [[nodiscard]] Result<FileInfo> info() const override;

@@ -40,13 +40,18 @@ Result<std::unique_ptr<File>> MemoryFileSystem::open_read(const std::string& pat
   return std::make_unique<MemoryFile>(path, found->second);
 }
 
+Result<std::unique_ptr<File>> MemoryFileSystem::open_write(const std::string& path) {
+  return open_read(path);
+}
+
 Result<std::unique_ptr<File>> MemoryFileSystem::open_beneath(const std::string& folder,
-                                                             const std::string& relative) {
+                                                             const std::string& relative,
+                                                             OpenMode mode) {
   const std::string root = folder.ends_with('/') ? folder : folder + "/";
   const std::string path = std::filesystem::path(root + relative).lexically_normal().string();
   if (relative.starts_with('/') || !path.starts_with(root))
     return fail(ErrorKind::denied, path, "lies outside the folder " + folder);
-  return open_read(path);
+  return open(path, mode);
 }
 
 Result<std::unique_ptr<PendingFile>> MemoryFileSystem::create_pending(const std::string& path) {

@@ -23,8 +23,10 @@ class MemoryFileSystem final : public FileSystem {
   [[nodiscard]] MemoryContent& content(const std::string& path) { return *files_.at(path); }
 
   [[nodiscard]] Result<std::unique_ptr<File>> open_read(const std::string& path) override;
+  [[nodiscard]] Result<std::unique_ptr<File>> open_write(const std::string& path) override;
   [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
-                                                           const std::string& relative) override;
+                                                           const std::string& relative,
+                                                           OpenMode mode) override;
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
   [[nodiscard]] Status remove(const std::string& path) override;

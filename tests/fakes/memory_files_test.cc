@@ -56,11 +56,11 @@ TEST(MemoryFile, RecordsCallsAndFailsWhereItIsTold) {
 TEST(MemoryFileSystem, KeepsNamesBeneathTheirFolder) {
   MemoryFileSystem files;
   files.add("/a/b/c", "text");
-  EXPECT_TRUE(IsOk(files.open_beneath("/a", "b/c")));
-  EXPECT_TRUE(IsOk(files.open_beneath("/a/b", "../b/c")));
-  EXPECT_TRUE(HasError(files.open_beneath("/a/b", "../../x"), ErrorKind::denied));
-  EXPECT_TRUE(HasError(files.open_beneath("/a/b", "/a/b/c"), ErrorKind::denied));
-  EXPECT_TRUE(HasError(files.open_beneath("/a", "b/d"), ErrorKind::not_found));
+  EXPECT_TRUE(IsOk(files.open_beneath("/a", "b/c", OpenMode::read)));
+  EXPECT_TRUE(IsOk(files.open_beneath("/a/b", "../b/c", OpenMode::read)));
+  EXPECT_TRUE(HasError(files.open_beneath("/a/b", "../../x", OpenMode::read), ErrorKind::denied));
+  EXPECT_TRUE(HasError(files.open_beneath("/a/b", "/a/b/c", OpenMode::read), ErrorKind::denied));
+  EXPECT_TRUE(HasError(files.open_beneath("/a", "b/d", OpenMode::read), ErrorKind::not_found));
   EXPECT_EQ(files.list("/a/b").value(), std::vector<std::string>{"c"});
 }
 

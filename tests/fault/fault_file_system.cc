@@ -122,6 +122,10 @@ class FaultFile final : public File {
     if (verdict.bytes != 0) GM_CHECK(file_.write_at(offset, bytes.first(verdict.bytes)));
     return std::unexpected(*verdict.error);
   }
+  [[nodiscard]] Status zero_range(std::uint64_t offset, std::uint64_t length) override {
+    GM_CHECK(faults_->check({FileCall::zero_range, path(), offset, length}));
+    return file_.zero_range(offset, length);
+  }
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override {
     GM_CHECK(faults_->check({FileCall::resize, path()}));
     return file_.resize(size_bytes);
@@ -185,10 +189,16 @@ Result<std::unique_ptr<File>> FaultFileSystem::open_read(const std::string& path
   return wrap(files_.open_read(path), faults_);
 }
 
+Result<std::unique_ptr<File>> FaultFileSystem::open_write(const std::string& path) {
+  GM_CHECK(faults_->check({FileCall::open, path}));
+  return wrap(files_.open_write(path), faults_);
+}
+
 Result<std::unique_ptr<File>> FaultFileSystem::open_beneath(const std::string& folder,
-                                                            const std::string& relative) {
+                                                            const std::string& relative,
+                                                            OpenMode mode) {
   GM_CHECK(faults_->check({FileCall::open, relative}));
-  return wrap(files_.open_beneath(folder, relative), faults_);
+  return wrap(files_.open_beneath(folder, relative, mode), faults_);
 }
 
 Result<std::unique_ptr<PendingFile>> FaultFileSystem::create_pending(const std::string& path) {

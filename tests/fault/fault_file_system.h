@@ -27,6 +27,7 @@ enum class FileCall : std::uint8_t {
   open,
   read,
   write,
+  zero_range,
   resize,
   sync,  // by itself, and as the part of publish() that waits for the device
   info,
@@ -64,8 +65,10 @@ class FaultFileSystem final : public FileSystem {
   [[nodiscard]] std::uint64_t count(FileCall call, const std::string& path_end = "") const;
 
   [[nodiscard]] Result<std::unique_ptr<File>> open_read(const std::string& path) override;
+  [[nodiscard]] Result<std::unique_ptr<File>> open_write(const std::string& path) override;
   [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
-                                                           const std::string& relative) override;
+                                                           const std::string& relative,
+                                                           OpenMode mode) override;
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
   [[nodiscard]] Status remove(const std::string& path) override;
