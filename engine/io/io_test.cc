@@ -3,15 +3,20 @@
 #include "engine/io/file_system.h"
 #include "engine/io/open_policy.h"
 #include "tests/fakes/outcome.h"
+#include "tests/support/run_command.h"
 #include "tests/support/temp_dir.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +30,34 @@ namespace fs = std::filesystem;
 std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
+
+// A qemu-io that has an image open as long as this lives. What it prints goes to the file `said`.
+class OpenInQemu {
+ public:
+  // REQUIRES: there is no file `said` yet.
+  OpenInQemu(const std::string& options, const std::string& image, const std::string& said)
+      : said_(said),
+        input_(::popen(
+            ("exec qemu-io -f vmdk " + options + "'" + image + "' >'" + said + "' 2>&1").c_str(),
+            "w")) {
+    for (int attempt = 0; attempt < 2000 && !is_open(); ++attempt)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  // It ends with its input.
+  ~OpenInQemu() { ::pclose(input_); }
+  OpenInQemu(const OpenInQemu&) = delete;
+  OpenInQemu& operator=(const OpenInQemu&) = delete;
+
+  // It asks for a command when it has opened the image.
+  [[nodiscard]] bool is_open() const {
+    std::ifstream in(said_);
+    return std::string(std::istreambuf_iterator<char>(in), {}).starts_with("qemu-io>");
+  }
+
+ private:
+  std::string said_;
+  std::FILE* input_;
+};
 
 class IoTest : public ::testing::Test {
  protected:
@@ -74,6 +107,22 @@ class IoTest : public ::testing::Test {
     GM_TRY(const std::size_t got, file->read_at(0, std::as_writable_bytes(std::span(text))));
     text.resize(got);
     return text;
+  }
+
+  // An image, not a raw file: of those qemu lets others write what it only reads.
+  [[nodiscard]] bool make_vmdk(const std::string& name) const {
+    return testing::has_command("qemu-img") &&
+           testing::run_command({"qemu-img", "create", "-f", "vmdk", at(name), "1M"}).ok();
+  }
+
+  // Asked without the code under test.
+  [[nodiscard]] bool can_punch_holes() {
+    const std::string path = put("probe", std::string(64 * kKiB, 'x'));
+    const int descriptor = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+    const bool can = ::fallocate(descriptor, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                                 64 * static_cast<off_t>(kKiB)) == 0;
+    ::close(descriptor);
+    return can;
   }
 
   testing::TempDir dir_;
@@ -147,6 +196,41 @@ TEST_F(PosixFile, RefusesToWriteWhatIsOpenForReading) {
   const auto file = files_.open_read(put("f", "abc")).value();
   EXPECT_TRUE(HasError(file->write_at(0, as_bytes("x")), ErrorKind::io, "cannot write"));
   EXPECT_TRUE(HasError(file->resize(0), ErrorKind::io));
+}
+
+TEST_F(PosixFile, ZeroesARangeAndNothingBesideIt) {
+  put("f", std::string(kMiB, 'x'));
+  const auto file = files_.open_write(at("f")).value();
+  ASSERT_TRUE(IsOk(file->zero_range(1000, kMiB - 3000)));
+  EXPECT_EQ(file->info()->size_bytes, kMiB);
+  EXPECT_EQ(get("f"),
+            std::string(1000, 'x') + std::string(kMiB - 3000, '\0') + std::string(2000, 'x'));
+  ASSERT_TRUE(IsOk(file->zero_range(10, 1)));
+  EXPECT_EQ(get("f").substr(9, 3), std::string("x\0x", 3));
+  ASSERT_TRUE(IsOk(file->zero_range(kMiB - 5, 5)));
+  EXPECT_EQ(get("f").substr(kMiB - 6), std::string("x\0\0\0\0\0", 6));
+  EXPECT_TRUE(IsOk(file->zero_range(5, 0)));
+  EXPECT_EQ(get("f").at(5), 'x');
+  EXPECT_EQ(file->info()->size_bytes, kMiB);
+}
+
+TEST_F(PosixFile, GivesTheSpaceOfZeroesBack) {
+  if (!can_punch_holes()) GTEST_SKIP() << "this file system cannot punch holes";
+  put("f", std::string(kMiB, 'x'));
+  const auto file = files_.open_write(at("f")).value();
+  ASSERT_TRUE(IsOk(file->sync()));
+  const std::uint64_t before = file->info()->allocated_bytes;
+  ASSERT_TRUE(IsOk(file->zero_range(64 * kKiB, 512 * kKiB)));
+  EXPECT_LE(file->info()->allocated_bytes + 512 * kKiB, before);
+  EXPECT_EQ(file->stores_any(64 * kKiB, 512 * kKiB), false);
+  EXPECT_EQ(file->stores_any(64 * kKiB - 1, 1), true);
+  EXPECT_EQ(file->stores_any(576 * kKiB, 1), true);
+}
+
+TEST_F(PosixFile, RefusesToZeroWhatIsOpenForReading) {
+  const auto file = files_.open_read(put("f", "abc")).value();
+  EXPECT_TRUE(HasError(file->zero_range(0, 1), ErrorKind::io));
+  EXPECT_EQ(get("f"), "abc");
 }
 
 using PendingFileTest = IoTest;
@@ -243,6 +327,99 @@ TEST_F(OpenRead, FollowsLinksThatTheUserNames) {
   EXPECT_EQ(text_of(files_.open_read(at("l"))), "text");
 }
 
+using OpenWrite = IoTest;
+
+TEST_F(OpenWrite, ReadsAndWrites) {
+  const auto file = files_.open_write(put("f", "0123456789")).value();
+  ASSERT_TRUE(IsOk(file->write_at(3, as_bytes("abc"))));
+  ASSERT_TRUE(IsOk(file->write_at(9, as_bytes("xyz"))));
+  std::string text(12, '\0');
+  EXPECT_TRUE(IsOk(file->read_exact_at(0, std::as_writable_bytes(std::span(text)))));
+  EXPECT_EQ(text, "012abc678xyz");
+  EXPECT_TRUE(IsOk(file->sync()));
+  ASSERT_TRUE(IsOk(file->resize(4)));
+  EXPECT_EQ(get("f"), "012a");
+  EXPECT_EQ(file->path(), at("f"));
+}
+
+TEST_F(OpenWrite, OpensRegularFilesOnly) {
+  ASSERT_EQ(::mkfifo(at("fifo").c_str(), 0600), 0);
+  EXPECT_TRUE(HasError(files_.open_write(at("fifo")), ErrorKind::unsupported, "a FIFO"));
+  EXPECT_TRUE(HasError(files_.open_write(at("")), ErrorKind::unsupported, "a directory"));
+  EXPECT_TRUE(
+      HasError(files_.open_write("/dev/null"), ErrorKind::unsupported, "a character device"));
+  EXPECT_TRUE(HasError(files_.open_write("/proc/self/comm"), ErrorKind::unsupported, "/proc"));
+  link("to_device", "/dev/null");
+  EXPECT_TRUE(HasError(files_.open_write(at("to_device")), ErrorKind::unsupported));
+}
+
+TEST_F(OpenWrite, NeverMakesAFile) {
+  EXPECT_TRUE(HasError(files_.open_write(at("absent")), ErrorKind::not_found));
+  EXPECT_EQ(files_in_folder(), 0U);
+}
+
+TEST_F(OpenWrite, SaysWhenItMayNotWrite) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may write everything";
+  fs::permissions(put("f", "abc"), fs::perms::owner_read);
+  EXPECT_TRUE(HasError(files_.open_write(at("f")), ErrorKind::io, "open to write"));
+}
+
+TEST_F(OpenWrite, LetsOneWriterInAtATime) {
+  auto writer = files_.open_write(put("f", "abc")).value();
+  fs::create_hard_link(at("f"), at("g"));
+  EXPECT_TRUE(HasError(files_.open_write(at("f")), ErrorKind::busy, at("f")));
+  EXPECT_TRUE(HasError(files_.open_write(at("g")), ErrorKind::busy));
+  EXPECT_TRUE(HasError(files_.open_beneath(at(""), "f", OpenMode::read_write), ErrorKind::busy));
+  writer.reset();
+  EXPECT_TRUE(IsOk(files_.open_write(at("g"))));
+  EXPECT_TRUE(IsOk(files_.open_write(at("f"))));
+}
+
+TEST_F(OpenWrite, StaysAloneAfterRefusingAnother) {
+  const auto writer = files_.open_write(put("f", "abc")).value();
+  for (int i = 0; i < 3; ++i)
+    EXPECT_TRUE(HasError(files_.open_write(at("f")), ErrorKind::busy)) << i;
+}
+
+TEST_F(OpenWrite, LetsReadersIn) {
+  const auto before = files_.open_read(put("f", "abc")).value();
+  const auto writer = files_.open_write(at("f")).value();
+  ASSERT_TRUE(IsOk(writer->write_at(0, as_bytes("x"))));
+  EXPECT_EQ(text_of(files_.open_read(at("f"))), "xbc");
+  EXPECT_EQ(read_beneath("", "f"), "xbc");
+  std::array<std::byte, 1> first{};
+  EXPECT_TRUE(IsOk(before->read_exact_at(0, first)));
+  EXPECT_EQ(first[0], std::byte{'x'});
+}
+
+TEST_F(OpenWrite, KeepsQemuOut) {
+  if (!make_vmdk("f")) GTEST_SKIP() << "qemu-img is not installed";
+  auto writer = files_.open_write(at("f")).value();
+  const std::vector<std::string> ask = {"qemu-img", "info", "-f", "vmdk", at("f")};
+  const testing::CommandResult refused = testing::run_command(ask);
+  EXPECT_FALSE(refused.ok());
+  EXPECT_NE(refused.err.find("lock"), std::string::npos) << refused.err;
+  EXPECT_TRUE(testing::run_command({"qemu-img", "info", "-U", "-f", "vmdk", at("f")}).ok());
+  writer.reset();
+  const testing::CommandResult told = testing::run_command(ask);
+  EXPECT_TRUE(told.ok()) << told.err;
+}
+
+TEST_F(OpenWrite, IsKeptOutByQemu) {
+  if (!testing::has_command("qemu-io") || !make_vmdk("f"))
+    GTEST_SKIP() << "qemu-io is not installed";
+  for (const std::string& access : {std::string(), std::string("-r ")}) {
+    {
+      const OpenInQemu qemu(access, at("f"), at("said"));
+      ASSERT_TRUE(qemu.is_open()) << get("said");
+      EXPECT_TRUE(HasError(files_.open_write(at("f")), ErrorKind::busy, "in use")) << access;
+      EXPECT_TRUE(IsOk(files_.open_read(at("f")))) << access;
+    }
+    fs::remove(at("said"));
+    EXPECT_TRUE(IsOk(files_.open_write(at("f")))) << access;
+  }
+}
+
 using OpenBeneath = IoTest;
 
 TEST_F(OpenBeneath, OpensWhatLiesBelow) {
@@ -292,6 +469,25 @@ TEST_F(OpenBeneath, NeverTouchesDevicesAndPipes) {
                        ErrorKind::unsupported, "/proc"));
   // A magic link of /proc leads anywhere: it is not followed at all.
   EXPECT_FALSE(files_.open_beneath("/proc", "self/exe", OpenMode::read).has_value());
+}
+
+TEST_F(OpenBeneath, OpensToWriteOnlyWhatLiesBelow) {
+  put("a/b/f", "one");
+  put("secret", "text");
+  link("a/out", "../secret");
+  {
+    const auto file = files_.open_beneath(at("a"), "b/f", OpenMode::read_write).value();
+    EXPECT_TRUE(IsOk(file->write_at(0, as_bytes("two"))));
+  }
+  EXPECT_EQ(get("a/b/f"), "two");
+  const auto open = [this](const std::string& name) {
+    return files_.open_beneath(at("a"), name, OpenMode::read_write);
+  };
+  EXPECT_TRUE(HasError(open("../secret"), ErrorKind::denied, "outside the folder"));
+  EXPECT_TRUE(HasError(open("out"), ErrorKind::denied));
+  EXPECT_TRUE(HasError(open("b"), ErrorKind::unsupported, "a directory"));
+  EXPECT_TRUE(HasError(open("absent"), ErrorKind::not_found));
+  EXPECT_FALSE(fs::exists(at("a/absent")));
 }
 
 TEST_F(OpenBeneath, SurvivesLoopsOfLinks) {
@@ -375,6 +571,16 @@ TEST_F(OpenNamedFile, TrustsAnythingOnRequestButDevices) {
   EXPECT_EQ(read_named("images/disk.vmdk", "../elsewhere/f", policy), "text");
   EXPECT_TRUE(
       HasError(read_named("images/disk.vmdk", "/dev/zero", policy), ErrorKind::unsupported));
+}
+
+TEST_F(OpenNamedFile, OpensToWriteOnRequest) {
+  put("images/disk-flat.vmdk", "flat");
+  const auto open = [this](OpenMode mode) {
+    return open_named_file(files_, {}, at("images/disk.vmdk"), "disk-flat.vmdk", mode).value();
+  };
+  EXPECT_TRUE(HasError(open(OpenMode::read)->write_at(0, as_bytes("x")), ErrorKind::io));
+  EXPECT_TRUE(IsOk(open(OpenMode::read_write)->write_at(0, as_bytes("x"))));
+  EXPECT_EQ(get("images/disk-flat.vmdk"), "xlat");
 }
 
 using FileSystemTest = IoTest;

@@ -64,10 +64,17 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
 }
 
 Status PosixFile::zero_range(std::uint64_t offset, std::uint64_t length) {
+  if (length == 0) return {};  // which the kernel refuses
   constexpr int kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  if (::fallocate(descriptor_, kPunch, static_cast<off_t>(offset), static_cast<off_t>(length)) == 0)
-    return {};
-  if (errno != EOPNOTSUPP && errno != ENOSYS) return io_error(path(), offset, "punch a hole");
+  const auto begin = static_cast<off_t>(offset);
+  while (::fallocate(descriptor_, kPunch, begin, static_cast<off_t>(length)) != 0) {
+    if (errno == EOPNOTSUPP || errno == ENOSYS) return write_zeros(offset, length);
+    if (errno != EINTR) return io_error(path(), offset, "punch a hole");
+  }
+  return {};
+}
+
+Status PosixFile::write_zeros(std::uint64_t offset, std::uint64_t length) {
   static constexpr std::array<std::byte, 64 * 1024> kZeros{};
   for (std::uint64_t done = 0; done < length;) {
     const std::uint64_t count = std::min<std::uint64_t>(length - done, kZeros.size());

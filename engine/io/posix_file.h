@@ -23,6 +23,8 @@ class PosixFile final : public File {
   [[nodiscard]] int descriptor() const { return descriptor_; }
 
  private:
+  [[nodiscard]] Status write_zeros(std::uint64_t offset, std::uint64_t length);
+
   int descriptor_;
 };
 
