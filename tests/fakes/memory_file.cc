@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
+#include <limits>
 
 namespace grainmill::testing {
 namespace {
@@ -13,19 +13,6 @@ namespace {
 std::uint64_t next_inode() {
   static std::atomic<std::uint64_t> last = 0;
   return ++last;
-}
-
-// Calls `body(page number, place in the page, place in the range, bytes)` for each page of a range.
-template <typename Body>
-void for_each_page(std::uint64_t offset, std::size_t size, const Body& body) {
-  for (std::size_t done = 0; done < size;) {
-    const std::uint64_t at = offset + done;
-    const std::size_t within = at % MemoryContent::kPageBytes;
-    const std::size_t count =
-        std::min<std::size_t>(size - done, MemoryContent::kPageBytes - within);
-    body(at / MemoryContent::kPageBytes, within, done, count);
-    done += count;
-  }
 }
 
 }  // namespace
@@ -36,6 +23,14 @@ MemoryContent::MemoryContent(std::span<const std::byte> bytes) : MemoryContent()
 
 MemoryContent::MemoryContent(std::string_view text)
     : MemoryContent(std::as_bytes(std::span(text))) {}
+
+std::shared_ptr<MemoryContent> MemoryContent::copy() const {
+  const std::lock_guard lock(mutex_);
+  auto copy = std::make_shared<MemoryContent>();
+  copy->pages_ = pages_;
+  copy->size_bytes_ = size_bytes_;
+  return copy;
+}
 
 void MemoryContent::put(std::uint64_t offset, std::span<const std::byte> bytes) {
   const std::lock_guard lock(mutex_);
@@ -50,29 +45,27 @@ void MemoryContent::put_words(std::uint64_t offset, std::span<const std::uint32_
 
 void MemoryContent::set_size(std::uint64_t size_bytes) {
   const std::lock_guard lock(mutex_);
-  if (size_bytes < size_bytes_) {
-    pages_.erase(pages_.lower_bound((size_bytes + kPageBytes - 1) / kPageBytes), pages_.end());
-    const auto last = pages_.find(size_bytes / kPageBytes);
-    if (last != pages_.end())
-      std::ranges::fill(std::span(*last->second).subspan(size_bytes % kPageBytes), std::byte{0});
-  }
+  if (size_bytes < size_bytes_)
+    pages_.zero(size_bytes, std::numeric_limits<std::uint64_t>::max() - size_bytes);
   size_bytes_ = size_bytes;
 }
 
 void MemoryContent::zero(std::uint64_t offset, std::uint64_t length) {
   const std::lock_guard lock(mutex_);
-  for (auto page = pages_.lower_bound(offset / kPageBytes);
-       page != pages_.end() && page->first * kPageBytes < offset + length;) {
-    const std::uint64_t begin = page->first * kPageBytes;
-    const std::uint64_t from = std::max(offset, begin) - begin;
-    const std::uint64_t to = std::min(offset + length, begin + kPageBytes) - begin;
-    if (from == 0 && to == kPageBytes) {
-      page = pages_.erase(page);
-      continue;
-    }
-    std::ranges::fill(std::span(*page->second).subspan(from, to - from), std::byte{0});
-    ++page;
-  }
+  pages_.zero(offset, length);
+}
+
+void MemoryContent::put_pages(std::uint64_t offset, std::uint64_t length, const SparsePages& from) {
+  const std::lock_guard lock(mutex_);
+  pages_.take(offset, length, from);
+  size_bytes_ = std::max(size_bytes_, offset + length);
+}
+
+SparsePages MemoryContent::pages(std::uint64_t offset, std::uint64_t length) const {
+  const std::lock_guard lock(mutex_);
+  SparsePages range;
+  range.take(offset, length, pages_);
+  return range;
 }
 
 std::uint64_t MemoryContent::size_bytes() const {
@@ -121,34 +114,33 @@ void MemoryContent::fail_info() {
 std::size_t MemoryContent::copy_out(std::uint64_t offset, std::span<std::byte> out) const {
   if (offset >= size_bytes_) return 0;
   const std::size_t size = std::min<std::uint64_t>(out.size(), size_bytes_ - offset);
-  for_each_page(offset, size,
-                [&](std::uint64_t number, std::size_t within, std::size_t at, std::size_t count) {
-                  const auto page = pages_.find(number);
-                  if (page == pages_.end())
-                    std::ranges::fill(out.subspan(at, count), std::byte{0});
-                  else
-                    std::memcpy(out.data() + at, page->second->data() + within, count);
-                });
+  pages_.read(offset, out.first(size));
   return size;
 }
 
 void MemoryContent::copy_in(std::uint64_t offset, std::span<const std::byte> bytes) {
-  for_each_page(offset, bytes.size(),
-                [&](std::uint64_t number, std::size_t within, std::size_t at, std::size_t count) {
-                  std::unique_ptr<Page>& page = pages_[number];
-                  if (!page) page = std::make_unique<Page>();
-                  std::memcpy(page->data() + within, bytes.data() + at, count);
-                });
+  pages_.write(offset, bytes);
   size_bytes_ = std::max(size_bytes_, offset + bytes.size());
 }
 
 DataRange MemoryContent::next_data(std::uint64_t offset) const {
-  auto page = pages_.lower_bound(offset / kPageBytes);
-  if (offset >= size_bytes_ || page == pages_.end()) return {offset, offset};
-  const std::uint64_t first = page->first;
-  std::uint64_t next = first;
-  for (; page != pages_.end() && page->first == next; ++page) ++next;
-  return {std::max(offset, first * kPageBytes), std::min(next * kPageBytes, size_bytes_)};
+  const auto [begin, end] = pages_.next_run(offset);
+  if (offset >= size_bytes_ || begin == end) return {offset, offset};
+  return {std::max(offset, begin), std::min(end, size_bytes_)};
+}
+
+Result<std::unique_ptr<MemoryFile>> MemoryFile::open(const std::string& path,
+                                                     std::shared_ptr<MemoryContent> content,
+                                                     OpenMode mode) {
+  auto file = std::make_unique<MemoryFile>(path, std::move(content));
+  file->read_only_ = mode == OpenMode::read;
+  if (file->read_only_) return file;
+  const std::lock_guard lock(file->content_->mutex_);
+  if (!file->content_->writer_.expired())
+    return fail(ErrorKind::busy, path, "is in use by another program");
+  file->writer_ = std::make_shared<const bool>(true);
+  file->content_->writer_ = file->writer_;
+  return file;
 }
 
 Result<std::size_t> MemoryFile::read_at(std::uint64_t offset, std::span<std::byte> buffer) const {
@@ -159,7 +151,13 @@ Result<std::size_t> MemoryFile::read_at(std::uint64_t offset, std::span<std::byt
   return content_->copy_out(offset, buffer);
 }
 
+Status MemoryFile::check_writable(std::uint64_t offset) const {
+  if (read_only_) return fail(ErrorKind::io, path(), offset, "cannot write: open for reading");
+  return {};
+}
+
 Status MemoryFile::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  GM_CHECK(check_writable(offset));
   const std::lock_guard lock(content_->mutex_);
   content_->writes_.push_back({offset, bytes.size()});
   if (content_->write_fault_.hits(offset, bytes.size()))
@@ -169,11 +167,13 @@ Status MemoryFile::write_at(std::uint64_t offset, std::span<const std::byte> byt
 }
 
 Status MemoryFile::zero_range(std::uint64_t offset, std::uint64_t length) {
+  GM_CHECK(check_writable(offset));
   content_->zero(offset, length);
   return {};
 }
 
 Status MemoryFile::resize(std::uint64_t size_bytes) {
+  GM_CHECK(check_writable(size_bytes));
   content_->set_size(size_bytes);
   return {};
 }
@@ -182,7 +182,7 @@ Result<FileInfo> MemoryFile::info() const {
   const std::lock_guard lock(content_->mutex_);
   if (content_->info_fails_) return fail(ErrorKind::io, path(), "cannot stat: made to fail");
   return FileInfo{.size_bytes = content_->size_bytes_,
-                  .allocated_bytes = content_->pages_.size() * MemoryContent::kPageBytes,
+                  .allocated_bytes = content_->pages_.stored_bytes(),
                   .inode = content_->inode_};
 }
 

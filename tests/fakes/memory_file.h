@@ -4,12 +4,11 @@
 // what was read and written; failing where they are told to.
 #pragma once
 
-#include "engine/io/file.h"
+#include "engine/io/file_system.h"
+#include "tests/fakes/sparse_pages.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,18 +31,24 @@ struct Call {
 class MemoryContent {
  public:
   // What a file system allocates: a page that was never written is a hole.
-  static constexpr std::uint64_t kPageBytes = 4096;
+  static constexpr std::uint64_t kPageBytes = SparsePages::kPageBytes;
 
   MemoryContent();
   explicit MemoryContent(std::span<const std::byte> bytes);
   explicit MemoryContent(std::string_view text);
+  // The same bytes, shared until one of both is written to; nothing else is taken over.
+  [[nodiscard]] std::shared_ptr<MemoryContent> copy() const;
 
   // For tests: not recorded, and never failing.
   void put(std::uint64_t offset, std::span<const std::byte> bytes);
   void put_words(std::uint64_t offset, std::span<const std::uint32_t> words);
   void set_size(std::uint64_t size_bytes);
   void zero(std::uint64_t offset, std::uint64_t length);
+  // As put(), of what `from` holds in this range.
+  void put_pages(std::uint64_t offset, std::uint64_t length, const SparsePages& from);
+  [[nodiscard]] SparsePages pages(std::uint64_t offset, std::uint64_t length) const;
   [[nodiscard]] std::uint64_t size_bytes() const;
+  [[nodiscard]] std::uint64_t inode() const { return inode_; }
   [[nodiscard]] std::vector<std::byte> bytes() const;
   [[nodiscard]] std::vector<Call> reads() const;
   [[nodiscard]] std::vector<Call> writes() const;
@@ -57,7 +62,6 @@ class MemoryContent {
  private:
   friend class MemoryFile;
 
-  using Page = std::array<std::byte, kPageBytes>;
   struct Fault {
     std::uint64_t begin = 0;
     std::uint64_t end = 0;
@@ -72,7 +76,7 @@ class MemoryContent {
   [[nodiscard]] DataRange next_data(std::uint64_t offset) const;
 
   mutable std::mutex mutex_;
-  std::map<std::uint64_t, std::unique_ptr<Page>> pages_;  // by number
+  SparsePages pages_;
   std::uint64_t size_bytes_ = 0;
   std::uint64_t inode_;
   mutable std::vector<Call> reads_;
@@ -80,14 +84,20 @@ class MemoryContent {
   Fault read_fault_;
   Fault write_fault_;
   bool info_fails_ = false;
+  std::weak_ptr<const bool> writer_;  // who has it open to write through a file system
 };
 
 // An open one.
 class MemoryFile final : public File {
  public:
+  // To be read and written, whoever else does.
   explicit MemoryFile(std::string path,
                       std::shared_ptr<MemoryContent> content = std::make_shared<MemoryContent>())
       : File(std::move(path)), content_(std::move(content)) {}
+
+  // As a file system opens it: written only where that was asked for, and then by one at a time.
+  [[nodiscard]] static Result<std::unique_ptr<MemoryFile>> open(
+      const std::string& path, std::shared_ptr<MemoryContent> content, OpenMode mode);
 
   [[nodiscard]] MemoryContent& content() { return *content_; }
 
@@ -101,7 +111,11 @@ class MemoryFile final : public File {
   [[nodiscard]] Result<DataRange> next_data(std::uint64_t offset) const override;
 
  private:
+  [[nodiscard]] Status check_writable(std::uint64_t offset) const;
+
   std::shared_ptr<MemoryContent> content_;
+  bool read_only_ = false;
+  std::shared_ptr<const bool> writer_;  // alive while this is the one that writes
 };
 
 }  // namespace grainmill::testing

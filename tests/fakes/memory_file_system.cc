@@ -34,14 +34,30 @@ MemoryContent& MemoryFileSystem::add(const std::string& path, std::string_view t
   return add(path, std::as_bytes(std::span(text)));
 }
 
+MemoryContent& MemoryFileSystem::add(const std::string& path,
+                                     std::shared_ptr<MemoryContent> content) {
+  return *(files_[path] = std::move(content));
+}
+
+std::vector<std::string> MemoryFileSystem::paths() const {
+  std::vector<std::string> paths;
+  for (const auto& [path, content] : files_) paths.push_back(path);
+  return paths;
+}
+
 Result<std::unique_ptr<File>> MemoryFileSystem::open_read(const std::string& path) {
-  const auto found = files_.find(path);
-  if (found == files_.end()) return fail(ErrorKind::not_found, path, "cannot open: no such file");
-  return std::make_unique<MemoryFile>(path, found->second);
+  return open_as(path, OpenMode::read);
 }
 
 Result<std::unique_ptr<File>> MemoryFileSystem::open_write(const std::string& path) {
-  return open_read(path);
+  return open_as(path, OpenMode::read_write);
+}
+
+Result<std::unique_ptr<File>> MemoryFileSystem::open_as(const std::string& path,
+                                                        OpenMode mode) const {
+  const auto found = files_.find(path);
+  if (found == files_.end()) return fail(ErrorKind::not_found, path, "cannot open: no such file");
+  return MemoryFile::open(path, found->second, mode);
 }
 
 Result<std::unique_ptr<File>> MemoryFileSystem::open_beneath(const std::string& folder,

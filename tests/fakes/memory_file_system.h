@@ -18,6 +18,8 @@ class MemoryFileSystem final : public FileSystem {
   // Adds a file, or replaces it.
   MemoryContent& add(const std::string& path, std::span<const std::byte> bytes);
   MemoryContent& add(const std::string& path, std::string_view text);
+  MemoryContent& add(const std::string& path, std::shared_ptr<MemoryContent> content);
+  [[nodiscard]] std::vector<std::string> paths() const;
   [[nodiscard]] bool has(const std::string& path) const { return files_.contains(path); }
   // REQUIRES: the file exists.
   [[nodiscard]] MemoryContent& content(const std::string& path) { return *files_.at(path); }
@@ -35,6 +37,8 @@ class MemoryFileSystem final : public FileSystem {
 
  private:
   class Pending;
+
+  [[nodiscard]] Result<std::unique_ptr<File>> open_as(const std::string& path, OpenMode mode) const;
 
   std::map<std::string, std::shared_ptr<MemoryContent>> files_;
 };

@@ -42,6 +42,50 @@ TEST(MemoryFile, ShrinksAndGrowsWithZeros) {
   EXPECT_EQ(file.read_at(20, bytes), 0U);
 }
 
+TEST(MemoryFile, ZeroesARangeAndGivesItsPagesBack) {
+  MemoryFile file("f", std::make_shared<MemoryContent>(filled(200 * kPage, 7)));
+  ASSERT_TRUE(IsOk(file.zero_range(10, 150 * kPage)));
+  EXPECT_EQ(file.info()->size_bytes, 200 * kPage);
+  EXPECT_EQ(file.info()->allocated_bytes, 51 * kPage);
+  EXPECT_EQ(stored(file, kPage), std::pair(150 * kPage, 200 * kPage));
+  const std::vector<std::byte> bytes = file.content().bytes();
+  EXPECT_EQ(bytes[9], std::byte{7});
+  EXPECT_EQ(bytes[10], std::byte{0});
+  EXPECT_EQ(bytes[150 * kPage + 9], std::byte{0});
+  EXPECT_EQ(bytes[150 * kPage + 10], std::byte{7});
+  ASSERT_TRUE(IsOk(file.zero_range(0, 200 * kPage)));
+  EXPECT_EQ(file.info()->allocated_bytes, 0U);
+}
+
+TEST(MemoryFile, KeepsCopiesApart) {
+  MemoryContent content(filled(100 * kPage, 7));
+  const auto copy = content.copy();
+  content.put(5, filled(1, 1));
+  copy->put(70 * kPage, filled(1, 2));
+  copy->set_size(71 * kPage);
+  EXPECT_EQ(content.size_bytes(), 100 * kPage);
+  EXPECT_EQ(content.bytes()[70 * kPage], std::byte{7});
+  EXPECT_EQ(content.bytes()[99 * kPage], std::byte{7});
+  EXPECT_EQ(copy->bytes()[5], std::byte{7});
+  EXPECT_EQ(copy->bytes()[70 * kPage], std::byte{2});
+}
+
+TEST(MemoryFile, TakesRangesOverAsTheyAre) {
+  MemoryContent from(filled(3 * kPage, 7));
+  from.zero(kPage, kPage);
+  MemoryContent to(filled(3 * kPage, 1));
+  to.put_pages(10, 2 * kPage, from.pages(10, 2 * kPage));
+  const std::vector<std::byte> bytes = to.bytes();
+  EXPECT_EQ(bytes[9], std::byte{1});
+  EXPECT_EQ(bytes[10], std::byte{7});
+  EXPECT_EQ(bytes[kPage], std::byte{0});
+  EXPECT_EQ(bytes[2 * kPage + 9], std::byte{7});
+  EXPECT_EQ(bytes[2 * kPage + 10], std::byte{1});
+  MemoryContent grown;
+  grown.put_pages(2 * kPage, 100, from.pages(2 * kPage, 100));
+  EXPECT_EQ(grown.size_bytes(), 2 * kPage + 100);
+}
+
 TEST(MemoryFile, RecordsCallsAndFailsWhereItIsTold) {
   MemoryFile file("f");
   ASSERT_TRUE(IsOk(file.write_at(0, filled(100, 1))));
@@ -62,6 +106,30 @@ TEST(MemoryFileSystem, KeepsNamesBeneathTheirFolder) {
   EXPECT_TRUE(HasError(files.open_beneath("/a/b", "/a/b/c", OpenMode::read), ErrorKind::denied));
   EXPECT_TRUE(HasError(files.open_beneath("/a", "b/d", OpenMode::read), ErrorKind::not_found));
   EXPECT_EQ(files.list("/a/b").value(), std::vector<std::string>{"c"});
+}
+
+TEST(MemoryFileSystem, LetsOneWriterInAtATime) {
+  MemoryFileSystem files;
+  files.add("/f", "text");
+  const auto reader = files.open_read("/f").value();
+  auto writer = files.open_write("/f").value();
+  EXPECT_TRUE(HasError(files.open_write("/f"), ErrorKind::busy));
+  EXPECT_TRUE(HasError(files.open_beneath("/", "f", OpenMode::read_write), ErrorKind::busy));
+  EXPECT_TRUE(IsOk(files.open_read("/f")));
+  EXPECT_TRUE(IsOk(writer->write_at(0, filled(1, 1))));
+  writer.reset();
+  EXPECT_TRUE(IsOk(files.open_write("/f")));
+  EXPECT_TRUE(HasError(files.open_write("/absent"), ErrorKind::not_found));
+}
+
+TEST(MemoryFileSystem, RefusesToWriteWhatIsOpenForReading) {
+  MemoryFileSystem files;
+  files.add("/f", "text");
+  const auto file = files.open_read("/f").value();
+  EXPECT_TRUE(HasError(file->write_at(0, filled(1, 1)), ErrorKind::io));
+  EXPECT_TRUE(HasError(file->zero_range(0, 1), ErrorKind::io));
+  EXPECT_TRUE(HasError(file->resize(0), ErrorKind::io));
+  EXPECT_EQ(files.content("/f").size_bytes(), 4U);
 }
 
 TEST(MemoryFileSystem, ShowsPendingFilesOnlyWhenPublished) {
