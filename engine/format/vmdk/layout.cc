@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::string_view kHostedMagic = "KDMV";
 constexpr std::string_view kCowdMagic = "COWD";
+// A transfer in text mode changes these.
+constexpr std::array<char, 4> kNewlines = {'\n', ' ', '\r', '\n'};
 
 // Capacities above this are not disks; below it no product of header fields overflows 64 bits.
 constexpr std::uint64_t kMaxCapacitySectors = std::uint64_t{1} << 50;
@@ -69,7 +71,6 @@ HostedHeader decode_hosted(const std::byte* p) {
 }
 
 void check_flags(const HostedHeader& header, const std::byte* p, HeaderChecks& checks) {
-  constexpr std::array<char, 4> kNewlines = {'\n', ' ', '\r', '\n'};
   checks.corrupt_unless(
       (header.flags & kFlagNewlineTest) == 0 || std::memcmp(p + 73, kNewlines.data(), 4) == 0, 73,
       "the newline test bytes are changed: the file was damaged by a transfer in text mode; "
@@ -135,6 +136,27 @@ Result<HostedHeader> parse_hosted_header(std::span<const std::byte> bytes, std::
   check_sizes(header, checks);
   GM_CHECK(checks.status());
   return header;
+}
+
+std::array<std::byte, kSectorBytes> encode_hosted_header(const HostedHeader& header) {
+  std::array<std::byte, kSectorBytes> bytes{};
+  std::byte* p = bytes.data();
+  std::memcpy(p, kHostedMagic.data(), kHostedMagic.size());
+  store_le(p + 4, header.version);
+  store_le(p + 8, header.flags);
+  store_le(p + 12, header.capacity_sectors);
+  store_le(p + 20, header.grain_sectors);
+  store_le(p + 28, header.descriptor_sector);
+  store_le(p + 36, header.descriptor_sectors);
+  store_le(p + 44, header.entries_per_table);
+  store_le(p + 48, header.redundant_directory_sector);
+  store_le(p + 56, header.directory_sector);
+  store_le(p + 64, header.overhead_sectors);
+  p[72] = std::byte{header.unclean_shutdown};
+  if ((header.flags & kFlagNewlineTest) != 0)
+    std::memcpy(p + 73, kNewlines.data(), kNewlines.size());
+  store_le(p + 77, header.compress_algorithm);
+  return bytes;
 }
 
 Result<CowdHeader> parse_cowd_header(std::span<const std::byte> bytes, std::string_view path) {

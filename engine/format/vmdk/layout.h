@@ -4,6 +4,7 @@
 #include "engine/base/error.h"
 #include "engine/base/units.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -57,6 +58,9 @@ struct HostedHeader {
 // 512 bytes.
 [[nodiscard]] Result<HostedHeader> parse_hosted_header(std::span<const std::byte> bytes,
                                                        std::string_view path, std::uint64_t offset);
+
+// The header's bytes; parse_hosted_header() of them gives it back.
+[[nodiscard]] std::array<std::byte, kSectorBytes> encode_hosted_header(const HostedHeader& header);
 
 struct CowdHeader {
   std::uint64_t capacity_sectors = 0;
