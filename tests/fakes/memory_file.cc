@@ -56,6 +56,7 @@ void MemoryContent::zero(std::uint64_t offset, std::uint64_t length) {
 }
 
 void MemoryContent::put_pages(std::uint64_t offset, std::uint64_t length, const SparsePages& from) {
+  if (length == 0) return;
   const std::lock_guard lock(mutex_);
   pages_.take(offset, length, from);
   size_bytes_ = std::max(size_bytes_, offset + length);
@@ -119,6 +120,7 @@ std::size_t MemoryContent::copy_out(std::uint64_t offset, std::span<std::byte> o
 }
 
 void MemoryContent::copy_in(std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
   pages_.write(offset, bytes);
   size_bytes_ = std::max(size_bytes_, offset + bytes.size());
 }
