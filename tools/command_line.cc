@@ -19,10 +19,23 @@ constexpr const char* kFooter = R"(Examples:
                                                 does the VMDK itself still hold the same disk?
   grainmill info --backing-chain snap-000002.vmdk
   grainmill map --output json disk.vmdk
+  grainmill create disk.vmdk 10G                a new, empty disk; with -b a snapshot of another one
 
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
 contents differ.)";
+
+constexpr const char* kCreateFooter = R"(Examples:
+  grainmill create disk.vmdk 10G                one file that grows as it is written to
+  grainmill create -o subformat=twoGbMaxExtentSparse,adapter_type=lsilogic disk.vmdk 3T
+                                                in files of 2047 MiB, for disks of 2 TiB and more
+  grainmill create -o subformat=vmfs,adapter_type=lsilogic disk.vmdk 40G
+                                                a descriptor and disk-flat.vmdk, as ESXi has them
+  grainmill create -b disk.vmdk disk-000001.vmdk
+                                                a snapshot: reads as disk.vmdk, which must not be
+                                                written to from then on; -b is looked for from the
+                                                snapshot's folder, as qemu-img does
+  grainmill create -o help                      all options of -o)";
 
 const std::map<std::string, OutputForm> kOutputForms = {{"human", OutputForm::human},
                                                         {"json", OutputForm::json}};
@@ -53,8 +66,9 @@ void add_choice(CLI::App& app, const std::string& name, T& value,
       ->type_name(words);
 }
 
-void add_size(CLI::App& app, const std::string& name, std::uint64_t& value,
-              const std::string& help) {
+// `value`: a number of bytes, optional or not.
+template <typename T>
+void add_size(CLI::App& app, const std::string& name, T& value, const std::string& help) {
   app.add_option_function<std::string>(
          name,
          [&value, name](const std::string& text) {
@@ -66,6 +80,16 @@ void add_size(CLI::App& app, const std::string& name, std::uint64_t& value,
          },
          help)
       ->type_name("SIZE");
+}
+
+void add_policy(CLI::App& app, OpenPolicy& policy) {
+  app.add_option("--allow-dir", policy.allowed_folders,
+                 "Images may also name files below this folder (extents, parents); may be repeated")
+      ->type_name("DIR")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_flag("--allow-any-path", policy.allow_any_path,
+               "Images are trusted: open whatever file they name");
 }
 
 void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
@@ -80,13 +104,7 @@ void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
   app.add_flag_callback(
       "-U,--force-share", [] {},
       "Accepted for qemu-img's sake: images are only ever read, and never locked");
-  app.add_option("--allow-dir", args.disk.open.policy.allowed_folders,
-                 "Images may also name files below this folder (extents, parents); may be repeated")
-      ->type_name("DIR")
-      ->take_all()
-      ->allow_extra_args(false);
-  app.add_flag("--allow-any-path", args.disk.open.policy.allow_any_path,
-               "Images are trusted: open whatever file they name");
+  add_policy(app, args.disk.open.policy);
   app.add_flag("--ignore-cid", args.disk.ignore_content_ids,
                "Read a chain although its content IDs do not match");
   add_choice(
@@ -147,6 +165,34 @@ void add_verify(CLI::App& root, VerifyArgs& args) {
   add_run(app, args.run);
 }
 
+void add_create(CLI::App& root, CreateArgs& args) {
+  CLI::App& app = *root.add_subcommand("create", "Make a new, empty VMDK disk, or a snapshot");
+  app.footer(kCreateFooter);
+  app.add_option("file", args.path, "The disk to make")->type_name("FILE");
+  add_size(app, "size", args.size_bytes,
+           "Its size, rounded up to whole sectors of 512 bytes; a snapshot has its parent's");
+  const auto only_vmdk = [&app](const std::string& name, const std::string& refusal,
+                                const std::string& help) {
+    app.add_option_function<std::string>(
+           name,
+           [name, refusal](const std::string& format) {
+             if (format != "vmdk") throw CLI::ValidationError(name, "'" + format + "' " + refusal);
+           },
+           help)
+        ->type_name("FMT");
+  };
+  only_vmdk("-f", "cannot be made; vmdk can", "Format of the new disk: vmdk (the default)");
+  only_vmdk("-F", "cannot have snapshots here; vmdk can", "Format of the parent: vmdk");
+  app.add_option("-o", args.options, "Options of the format, NAME=VALUE,...; -o help lists them")
+      ->type_name("OPTIONS")
+      ->take_all()
+      ->allow_extra_args(false);
+  app.add_option("-b", args.parent, "Make a snapshot of this disk")->type_name("PARENT");
+  app.add_flag("--force", args.force, "Replace files that are there already");
+  app.add_flag("-q,--quiet", args.quiet, "Print errors only");
+  add_policy(app, args.parent_disk.open.policy);
+}
+
 }  // namespace
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& host) {
@@ -171,6 +217,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   CLI::App& map_app = *app.add_subcommand("map", "Show where the data of a disk lies");
   add_image(map_app, map.image, "image");
   add_choice(map_app, "--output", map.form, kOutputForms, "Form of the map");
+  CreateArgs create;
+  add_create(app, create);
 
   try {
     app.parse(argc, argv);
@@ -181,6 +229,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   if (app.got_subcommand("convert")) return {Command(std::move(convert)), kExitDone};
   if (app.got_subcommand("verify")) return {Command(std::move(verify)), kExitDone};
   if (app.got_subcommand("info")) return {Command(std::move(info)), kExitDone};
+  if (app.got_subcommand("create")) return {Command(std::move(create)), kExitDone};
   return {Command(std::move(map)), kExitDone};
 }
 

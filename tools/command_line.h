@@ -59,7 +59,17 @@ struct MapArgs {
   OutputForm form = OutputForm::human;
 };
 
-using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs>;
+struct CreateArgs {
+  std::string path;
+  std::optional<std::uint64_t> size_bytes;
+  std::vector<std::string> options;  // of -o, as written
+  std::string parent;                // as written; empty: none
+  DiskOptions parent_disk;
+  bool force = false;
+  bool quiet = false;
+};
+
+using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.
@@ -73,5 +83,6 @@ int run_convert(const ConvertArgs& args, Host& host);
 int run_verify(const VerifyArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
+int run_create(const CreateArgs& args, Host& host);
 
 }  // namespace grainmill

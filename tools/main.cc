@@ -8,6 +8,7 @@
 #include <exception>
 #include <iostream>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 namespace {
@@ -26,12 +27,21 @@ void install_handlers() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+// A split disk of terabytes has more files than the 1024 that programs may usually have open.
+void allow_many_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 struct RunCommand {
   grainmill::Host& host;
   int operator()(const grainmill::ConvertArgs& args) const { return run_convert(args, host); }
   int operator()(const grainmill::VerifyArgs& args) const { return run_verify(args, host); }
   int operator()(const grainmill::InfoArgs& args) const { return run_info(args, host); }
   int operator()(const grainmill::MapArgs& args) const { return run_map(args, host); }
+  int operator()(const grainmill::CreateArgs& args) const { return run_create(args, host); }
 };
 
 }  // namespace
@@ -39,6 +49,7 @@ struct RunCommand {
 // Errors are values; an exception that gets here is want of memory or a bug.
 int main(int argc, char** argv) try {
   install_handlers();
+  allow_many_files();
   grainmill::Host host{grainmill::posix_file_system(), std::cout, std::cerr,
                        isatty(STDERR_FILENO) == 1, &cancelled};
   const grainmill::ParsedCommandLine parsed = grainmill::parse_command_line(argc, argv, host);
