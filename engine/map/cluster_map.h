@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "engine/base/error.h"
+#include "engine/map/chain_map.h"
+#include "engine/map/cluster_page.h"
+#include "engine/map/cluster_sources.h"
+#include "engine/map/extent.h"
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace grainmill {
+
+// Where one byte of the guest disk is.
+struct Place {
+  ExtentKind kind = ExtentKind::hole;
+  std::uint32_t link = 0;         // which link of the chain says so; of holes not meaningful
+  const File* file = nullptr;     // data and deflated
+  std::uint64_t file_offset = 0;  // data: of the byte that was asked for. else: not meaningful
+};
+
+// Random access to what a ChainMap composes: guest offset -> where the byte is, through the whole
+// chain and at the same cost for any depth, kept up to date while the top link is written.
+//
+// A cluster is the finest grain of the chain. A page is 512 clusters, and one 64-bit word says all
+// of it that is of one piece; otherwise where its 512 entries of 32 bits are, or, for what is not
+// aligned to clusters, its list of extents. Pages are composed when they are first asked for.
+//
+// Threads: all methods may be called from several threads at once. find() takes no lock (but for
+// pages with a list, and on the first touch).
+class ClusterMap {
+ public:
+  // `chain` must outlive this object. Nothing is read yet. Refuses disks of more than 2^27 pages.
+  [[nodiscard]] static Result<std::unique_ptr<ClusterMap>> make(const ChainMap& chain);
+  ~ClusterMap();
+  ClusterMap(const ClusterMap&) = delete;
+  ClusterMap& operator=(const ClusterMap&) = delete;
+
+  [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
+  [[nodiscard]] std::uint64_t cluster_bytes() const { return std::uint64_t{1} << cluster_shift_; }
+
+  // REQUIRES: guest_offset < size_bytes().
+  [[nodiscard]] Result<Place> find(std::uint64_t guest_offset) const {
+    const std::uint64_t word = page_word(guest_offset);
+    if (tag_of(word) == PageTag::packed) [[likely]]
+      return packed_place(word, guest_offset);
+    if (tag_of(word) == PageTag::uniform) return uniform_place(word, guest_offset);
+    return find_slowly(guest_offset);
+  }
+
+  // find() for many at once. REQUIRES: both spans are of one size.
+  [[nodiscard]] Status find_many(std::span<const std::uint64_t> guest_offsets,
+                                 std::span<Place> places) const;
+
+  // The longest extent that begins at guest_offset and is all of one piece (see append_merged()),
+  // at most `limit` bytes. Deflated extents tell no more than their kind, link, file and length,
+  // and may be many grains. REQUIRES: guest_offset < size_bytes(), limit != 0.
+  [[nodiscard]] Result<Extent> find_run(std::uint64_t guest_offset, std::uint64_t limit) const;
+
+  // Composes what of a range is not yet known, in large windows, so that no find() has to.
+  // REQUIRES: the range lies in the disk; also of what follows.
+  [[nodiscard]] Status load(std::uint64_t guest_offset, std::uint64_t length) const;
+
+  // Says that a range of the top link has changed: it is data at `file_offset` of `file`, or zeros.
+  // Every find() that begins after this returns says so too. After an error it may say so of a
+  // part.
+  [[nodiscard]] Status set_data(std::uint64_t guest_offset, std::uint64_t length, const File& file,
+                                std::uint64_t file_offset);
+  [[nodiscard]] Status set_zero(std::uint64_t guest_offset, std::uint64_t length);
+
+  // What has been allocated. Of address space that was only reserved, what is in use.
+  [[nodiscard]] std::uint64_t memory_bytes() const;
+
+ private:
+  class Impl;
+
+  // A page word, from its lowest bit on:
+  //   unknown: 0.
+  //   uniform: tag (2), source (23), offset in the file of the page's first byte, in sectors (39).
+  //   packed: tag (2), source bits of an entry (14), block of the dictionary (16), entries (32).
+  //   list: tag (2) and all other bits of a pointer.
+  enum class PageTag : std::uint8_t { unknown, uniform, packed, list };
+
+  ClusterMap() = default;
+
+  [[nodiscard]] static PageTag tag_of(std::uint64_t word) { return static_cast<PageTag>(word & 3); }
+  [[nodiscard]] std::uint64_t page_word(std::uint64_t guest_offset) const {
+    return std::atomic_ref(pages_[guest_offset >> page_shift_]).load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint32_t* entry_at(std::uint64_t word, std::uint64_t guest_offset) const {
+    return entries_ + (word >> 32) * kPageClusters +
+           ((guest_offset >> cluster_shift_) & (kPageClusters - 1));
+  }
+  [[nodiscard]] Place packed_place(std::uint64_t word, std::uint64_t guest_offset) const {
+    // Acquire: with a source that was added for it, where it was written later than the page.
+    const std::uint32_t entry =
+        std::atomic_ref(*entry_at(word, guest_offset)).load(std::memory_order_acquire);
+    const unsigned bits = static_cast<unsigned>(word >> 2) & 31;
+    const ClusterSource& source = sources_[((word >> 16) & 0xffff) * SourceTable::kBlockSources +
+                                           (entry & ((1U << bits) - 1))];
+    const std::uint64_t in_cluster = guest_offset & (cluster_bytes() - 1);
+    return {source.kind, source.link, source.file,
+            source.base + (std::uint64_t{entry >> bits} << source.shift) + in_cluster};
+  }
+  [[nodiscard]] Place uniform_place(std::uint64_t word, std::uint64_t guest_offset) const {
+    const ClusterSource& source = sources_[(word >> 2) & 0x7fffff];
+    const std::uint64_t in_page = guest_offset & ((std::uint64_t{1} << page_shift_) - 1);
+    return {source.kind, source.link, source.file, (word >> 25) * 512 + in_page};
+  }
+  [[nodiscard]] Result<Place> find_slowly(std::uint64_t guest_offset) const;
+
+  std::uint64_t* pages_ = nullptr;
+  std::uint32_t* entries_ = nullptr;
+  const ClusterSource* sources_ = nullptr;
+  unsigned cluster_shift_ = 0;
+  unsigned page_shift_ = 0;
+  std::uint64_t size_bytes_ = 0;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace grainmill
