@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/disk/disk.h"
 
+#include "engine/disk/disk_reader.h"
+#include "engine/disk/disk_writer.h"
 #include "engine/disk/parent.h"
+#include "engine/format/flat_map.h"
 
 #include <fmt/format.h>
 
@@ -15,28 +18,13 @@ std::string id_text(const std::optional<std::uint32_t>& id) {
   return id ? fmt::format("{:08x}", *id) : "none";
 }
 
-Result<std::unique_ptr<Link>> open_top(FileSystem& files, const std::string& path,
-                                       const DiskOptions& options) {
-  GM_TRY(std::unique_ptr<File> file, files.open_read(path));
-  const Format* format = nullptr;
-  if (options.format.empty()) {
-    GM_TRY(format, detect_format(*file, files));
-  } else {
-    format = format_by_name(options.format);
-    if (format == nullptr)
-      return fail(ErrorKind::invalid_argument, path,
-                  fmt::format("format '{}' is not known", options.format));
-  }
-  return format->open(std::move(file), files, options.open);
-}
-
 // Adds one ancestor at a time, from the top down.
 class ChainOpener {
  public:
   ChainOpener(FileSystem& files, const DiskOptions& options) : files_(files), options_(options) {}
 
   Result<std::vector<std::unique_ptr<Link>>> open(const std::string& path) {
-    GM_TRY(std::unique_ptr<Link> top, open_top(files_, path, options_));
+    GM_TRY(std::unique_ptr<Link> top, open_link(files_, path, options_));
     GM_CHECK(add(std::move(top)));
     while (options_.open_parents && links_.back()->description().parent) {
       const ParentRef parent = *links_.back()->description().parent;
@@ -61,21 +49,25 @@ class ChainOpener {
     GM_TRY(const Format* format, detect_format(*file, files_));
     OpenOptions options = options_.open;
     options.partly_hidden = true;
+    options.mode = OpenMode::read;  // other disks may build on it
     return format->open(std::move(file), files_, options);
   }
 
   Status compare_ids(const ParentRef& parent, const Link& link) const {
-    if (options_.ignore_content_ids || link.description().content_id == parent.content_id)
-      return {};
+    if (link.description().content_id == parent.content_id) return {};
+    const bool writing = options_.open.mode == OpenMode::read_write;
+    if (options_.ignore_content_ids && !writing) return {};
     const std::string& parent_path = link.files().front()->path();
     return fail(
         ErrorKind::mismatch, child_path(),
         fmt::format("expects content ID {:08x} (parentCID) of its parent, but {} has {} (CID): the "
                     "parent was changed after "
-                    "this snapshot was made, or is another disk; --ignore-cid reads the chain all "
-                    "the same, with contents "
-                    "that may be inconsistent",
-                    parent.content_id, parent_path, id_text(link.description().content_id)));
+                    "this snapshot was made, or is another disk; {}",
+                    parent.content_id, parent_path, id_text(link.description().content_id),
+                    writing ? "a chain like this is not written; `grainmill rebase -u` mends it if "
+                              "you are sure that this is the parent"
+                            : "--ignore-cid reads the chain all the same, with contents that may "
+                              "be inconsistent"));
   }
 
   Status add(std::unique_ptr<Link> link) {
@@ -101,21 +93,91 @@ class ChainOpener {
 
 }  // namespace
 
+Result<std::unique_ptr<Link>> open_link(FileSystem& files, const std::string& path,
+                                       const DiskOptions& options) {
+  GM_TRY(std::unique_ptr<File> file, files.open(path, options.open.mode));
+  const Format* format = nullptr;
+  if (options.format.empty()) {
+    GM_TRY(format, detect_format(*file, files));
+  } else {
+    format = format_by_name(options.format);
+    if (format == nullptr)
+      return fail(ErrorKind::invalid_argument, path,
+                  fmt::format("format '{}' is not known", options.format));
+  }
+  return format->open(std::move(file), files, options.open);
+}
+
 Disk::Disk(std::vector<std::unique_ptr<Link>> links) : links_(std::move(links)) {
   std::vector<const LinkMap*> maps;
-  maps.reserve(links_.size());
-  for (const std::unique_ptr<Link>& link : links_) maps.push_back(link.get());
+  std::vector<const Link*> readable;
+  for (const std::unique_ptr<Link>& link : links_) {
+    maps.push_back(link.get());
+    readable.push_back(link.get());
+  }
   map_ = std::make_unique<ChainMap>(std::move(maps));
+  reader_ = std::make_unique<DiskReader>(*map_, std::move(readable));
 }
+
+Disk::~Disk() = default;
+Disk::Disk(Disk&&) noexcept = default;
+Disk& Disk::operator=(Disk&& other) noexcept = default;
 
 Result<Disk> Disk::open(FileSystem& files, const std::string& path, const DiskOptions& options) {
   GM_TRY(std::vector<std::unique_ptr<Link>> links, ChainOpener(files, options).open(path));
-  return Disk(std::move(links));
+  Disk disk(std::move(links));
+  if (options.open.mode == OpenMode::read_write) {
+    WritableLink* link = disk.links_.front()->writable();
+    if (link == nullptr)
+      return fail(ErrorKind::unsupported, path, "disks of this format cannot be written");
+    GM_TRY(disk.writer_, DiskWriter::open(*link, *disk.reader_));
+  }
+  return disk;
 }
 
 Status Disk::check() const {
   for (const std::unique_ptr<Link>& link : links_) GM_CHECK(link->check());
   return {};
 }
+
+Status Disk::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  return reader_->read_at(offset, out);
+}
+
+Status Disk::status(std::uint64_t offset, std::uint64_t length, ExtentList& out) const {
+  out.clear();
+  GM_CHECK(reader_->check_range(offset, length));
+  GM_TRY(const ClusterMap* map, reader_->clusters());
+  for (const std::uint64_t end = offset + length; offset < end;) {
+    GM_TRY(const Extent run, map->find_run(offset, end - offset));
+    offset += run.length;
+    const bool own = writer_ && run.kind == ExtentKind::data && run.link == 0;
+    if (own && writer_->is_flat(run)) {
+      GM_CHECK(map_flat(*run.file, {run.guest_offset, run.file_offset, run.length}, out));
+    } else {
+      append_merged(out, run);
+    }
+  }
+  return {};
+}
+
+Status Disk::write_at(std::uint64_t offset, std::span<const std::byte> bytes) {
+  GM_CHECK(reader_->check_range(offset, bytes.size()));
+  return writer_->write_at(offset, bytes);
+}
+
+Status Disk::write_zeroes(std::uint64_t offset, std::uint64_t length) {
+  GM_CHECK(reader_->check_range(offset, length));
+  return writer_->write_zeroes(offset, length);
+}
+
+Status Disk::discard(std::uint64_t offset, std::uint64_t length) {
+  GM_CHECK(reader_->check_range(offset, length));
+  return writer_->discard(offset, length);
+}
+
+Status Disk::flush() { return writer_->flush(); }
+Status Disk::close() { return writer_->close(); }
+Status Disk::set_content_id(std::uint32_t id) { return writer_->set_content_id(id); }
 
 }  // namespace grainmill

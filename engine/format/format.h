@@ -4,6 +4,7 @@
 #include "engine/base/error.h"
 #include "engine/io/file_system.h"
 #include "engine/io/open_policy.h"
+#include "engine/map/grain_allocator.h"
 #include "engine/map/link_map.h"
 
 #include <cstddef>
@@ -27,6 +28,9 @@ enum class TableChoice : std::uint8_t {
 struct OpenOptions {
   OpenPolicy policy;
   TableChoice tables = TableChoice::agreeing;
+  // read_write: the link can be written through Link::writable(); what cannot be written is refused
+  // with the reason.
+  OpenMode mode = OpenMode::read;
   // Other links hide parts of this one, so reading the disk does not read all that it stores: what
   // is otherwise noticed when a grain is read, its check() looks for.
   bool partly_hidden = false;
@@ -59,6 +63,44 @@ struct LinkDescription {
   bool unclean_shutdown = false;
 };
 
+// One part of a link as its writers see it. Parts are side by side, without gaps.
+struct WritablePart {
+  std::uint64_t guest_offset = 0;
+  std::uint64_t length = 0;
+  File* file = nullptr;                 // null: nothing can be written here (ZERO extents)
+  std::uint64_t file_offset = 0;        // flat parts: of the byte at guest_offset
+  GrainAllocator* allocator = nullptr;  // null: a flat part, written in place
+};
+
+// What a link opened with OpenMode::read_write offers beside reading. It says where things go and
+// keeps the metadata; who writes (engine/disk) writes the payload.
+// Threads: parts() at any time after begin(); all else one call at a time.
+class WritableLink {
+ public:
+  virtual ~WritableLink() = default;
+
+  // Before the first change: marks the link as being written (uncleanShutdown), durably, and clears
+  // away what a crash left behind. REQUIRES: called once.
+  [[nodiscard]] virtual Status begin() = 0;
+
+  [[nodiscard]] virtual std::span<const WritablePart> parts() const = 0;
+
+  // Says that the contents are no longer what they were: stores a content ID, durable when it
+  // returns. Nothing for formats without. `id`: nullopt for any that is not the old one.
+  [[nodiscard]] virtual Status store_content_id(std::optional<std::uint32_t> id) = 0;
+
+  // Names another parent; none if the hint is empty. Does not need begin().
+  [[nodiscard]] virtual Status store_parent(const ParentRef& parent) = 0;
+
+  // After the last flush: closes the allocators and takes the mark away, durably.
+  [[nodiscard]] virtual Status end() = 0;
+
+ protected:
+  WritableLink() = default;
+  WritableLink(const WritableLink&) = default;
+  WritableLink& operator=(const WritableLink&) = default;
+};
+
 // One opened link of a chain. It describes; it never copies payload.
 // Threads: all methods may be called from several threads at once.
 class Link : public LinkMap {
@@ -67,6 +109,9 @@ class Link : public LinkMap {
 
   // The file it was opened by first, then those that it names.
   [[nodiscard]] virtual std::vector<const File*> files() const = 0;
+
+  // Null unless opened with OpenMode::read_write.
+  [[nodiscard]] virtual WritableLink* writable() { return nullptr; }
 
   // Reads all tables, both copies, and holds them against each other and against the files: an
   // entry that is past the end, inside metadata, unaligned or used twice is `corrupt`. Costs 4

@@ -18,6 +18,13 @@ struct AddressRange {
   std::uint64_t guest_offset = 0;
 };
 
+// Where writes to an extent go; see WritablePart.
+struct WriteTarget {
+  File* file = nullptr;
+  std::uint64_t file_offset = 0;
+  GrainAllocator* allocator = nullptr;
+};
+
 // One extent of a link: what its file (or no file) says of its own address space.
 // Threads: const methods may be called from several threads at once.
 class ExtentMap {
@@ -33,6 +40,11 @@ class ExtentMap {
   [[nodiscard]] virtual std::uint64_t grain_bytes() const { return 0; }
   [[nodiscard]] virtual bool compressed() const { return false; }
   [[nodiscard]] virtual bool unclean_shutdown() const { return false; }
+
+  // Of extents opened with OpenMode::read_write; see WritableLink.
+  [[nodiscard]] virtual WriteTarget write_target() { return {}; }
+  [[nodiscard]] virtual Status begin_writing() { return {}; }
+  [[nodiscard]] virtual Status end_writing() { return {}; }
 };
 
 // What the descriptor says of an extent, for holding it against the extent file.
@@ -48,7 +60,8 @@ struct ExtentClaim {
 // FLAT and VMFS extents: `offset` bytes into the file.
 [[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file,
                                                                std::uint64_t offset,
-                                                               const ExtentClaim& claim);
+                                                               const ExtentClaim& claim,
+                                                               OpenMode mode);
 
 // Hosted sparse extents (KDMV), plain and stream-optimised.
 [[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,

@@ -30,13 +30,12 @@ std::optional<std::string> to_utf8(const std::string& name, const std::string& e
 
 Result<std::unique_ptr<File>> open_with_encoding(FileSystem& files, const OpenPolicy& policy,
                                                  const std::string& descriptor_path,
-                                                 const std::string& name,
-                                                 const std::string& encoding) {
-  auto opened = open_named_file(files, policy, descriptor_path, name);
-  if (opened || opened.error().kind != ErrorKind::not_found || encoding.empty()) return opened;
-  const std::optional<std::string> converted = to_utf8(name, encoding);
-  if (!converted || *converted == name) return opened;
-  auto reopened = open_named_file(files, policy, descriptor_path, *converted);
+                                                 const EncodedName& name, OpenMode mode) {
+  auto opened = open_named_file(files, policy, descriptor_path, name.text, mode);
+  if (opened || opened.error().kind != ErrorKind::not_found || name.encoding.empty()) return opened;
+  const std::optional<std::string> converted = to_utf8(name.text, name.encoding);
+  if (!converted || *converted == name.text) return opened;
+  auto reopened = open_named_file(files, policy, descriptor_path, *converted, mode);
   return reopened ? std::move(reopened) : std::move(opened);
 }
 

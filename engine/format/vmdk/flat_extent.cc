@@ -20,17 +20,29 @@ class ZeroMap final : public ExtentMap {
 
 class FlatMap final : public ExtentMap {
  public:
-  FlatMap(std::unique_ptr<File> file, std::uint64_t offset)
-      : file_(std::move(file)), offset_(offset) {}
+  FlatMap(std::unique_ptr<File> file, std::uint64_t offset, OpenMode mode)
+      : file_(std::move(file)), offset_(offset), mode_(mode) {}
 
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override {
+    // Holes of a file that is being written come and go.
+    if (mode_ == OpenMode::read_write) {
+      append_merged(out, {.guest_offset = range.guest_offset,
+                          .length = range.length,
+                          .kind = ExtentKind::data,
+                          .file = file_.get(),
+                          .file_offset = offset_ + range.address});
+      return {};
+    }
     return map_flat(*file_, {range.guest_offset, offset_ + range.address, range.length}, out);
   }
   [[nodiscard]] const File* file() const override { return file_.get(); }
+  [[nodiscard]] WriteTarget write_target() override { return {file_.get(), offset_, nullptr}; }
+  [[nodiscard]] Status end_writing() override { return file_->sync(); }
 
  private:
   std::unique_ptr<File> file_;
   std::uint64_t offset_;
+  OpenMode mode_;
 };
 
 }  // namespace
@@ -38,7 +50,7 @@ class FlatMap final : public ExtentMap {
 std::unique_ptr<ExtentMap> make_zero_map() { return std::make_unique<ZeroMap>(); }
 
 Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file, std::uint64_t offset,
-                                                 const ExtentClaim& claim) {
+                                                 const ExtentClaim& claim, OpenMode mode) {
   GM_TRY(const FileInfo info, file->info());
   if (!range_within(offset, claim.size_bytes, info.size_bytes))
     return fail(
@@ -47,7 +59,7 @@ Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file, std
             "flat extent ends here; {} says {} bytes from offset {:#x} on: it is truncated, or the "
             "descriptor is of another disk",
             claim.descriptor_path, claim.size_bytes, offset));
-  return std::make_unique<FlatMap>(std::move(file), offset);
+  return std::make_unique<FlatMap>(std::move(file), offset, mode);
 }
 
 }  // namespace grainmill::vmdk

@@ -5,12 +5,14 @@
 #include "engine/base/byte_order.h"
 #include "engine/codec/inflate.h"
 #include "engine/codec/zero_scan.h"
+#include "engine/map/grain_allocator.h"
 #include "engine/map/slot_set.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <vector>
 
 namespace grainmill::vmdk {
@@ -125,18 +127,28 @@ class TableCheck {
       if (!any_copy) std::ranges::fill(copy_, 0U);
       GM_CHECK(compare_copies(first));
     }
-    if (!any) return {};
+    if (!any && extent_.other == nullptr) return {};
     for (std::uint64_t i = 0; i < count; ++i)
       if (primary_[i] != 0) GM_CHECK(check_entry(first + i, primary_[i]));
     return {};
   }
 
+  // Leaves in `primary_` what both copies together say.
   Status compare_copies(std::uint64_t first) {
-    const auto differ = std::ranges::mismatch(primary_, copy_);
-    if (differ.in1 == primary_.end()) return {};
-    copies_agree_ = false;
-    if (extent_.chosen) return {};
-    const std::uint64_t grain = first + static_cast<std::uint64_t>(differ.in1 - primary_.begin());
+    for (std::size_t i = 0; i < primary_.size(); ++i) {
+      if (primary_[i] == copy_[i]) continue;
+      copies_agree_ = false;
+      if (extent_.chosen) return {};
+      const std::optional<std::uint32_t> entry =
+          copies_may_differ(extent_) ? further_entry(primary_[i], copy_[i]) : std::nullopt;
+      if (!entry) return report_difference(first + i, primary_[i], copy_[i]);
+      primary_[i] = *entry;
+    }
+    return {};
+  }
+
+  [[nodiscard]] Status report_difference(std::uint64_t grain, std::uint32_t primary,
+                                         std::uint32_t redundant) const {
     const auto place = [&](const GrainTables& tables) {
       const bool exists = tables.table_offset(grain / tables.shape().entries_per_table) != 0;
       return exists ? fmt::format("offset {:#x}", tables.entry_offset(grain))
@@ -147,7 +159,7 @@ class TableCheck {
                "{} is sector {} in the primary tables ({}) and sector {} in the redundant ones "
                "({}): one "
                "copy is damaged; --tables primary or --tables redundant decides which to believe",
-               entry_name(extent_, grain), *differ.in1, place(extent_.tables), *differ.in2,
+               entry_name(extent_, grain), primary, place(extent_.tables), redundant,
                place(*extent_.other)));
   }
 
@@ -372,6 +384,19 @@ Status check_hosted_entry(const HostedTables& extent, std::uint64_t grain, std::
                         "truncated or the "
                         "entry is damaged",
                         entry_name(extent, grain), offset, file_bytes));
+}
+
+Result<bool> load_entries(const HostedTables& extent, std::uint64_t first_grain,
+                          std::span<std::uint32_t> out) {
+  GM_TRY(const bool any, extent.tables.load(first_grain, out));
+  if (!copies_may_differ(extent)) return any;
+  std::vector<std::uint32_t> copy(out.size());
+  GM_TRY(const bool any_copy, extent.other->load(first_grain, copy));
+  if (!any && any_copy) std::ranges::copy(copy, out.begin());
+  if (any && any_copy)
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = further_entry(out[i], copy[i]).value_or(out[i]);
+  return any || any_copy;
 }
 
 Status check_hosted_tables(const HostedTables& extent) { return TableCheck(extent).run(); }

@@ -7,6 +7,7 @@
 #include "engine/map/grain_tables.h"
 
 #include <cstdint>
+#include <span>
 
 namespace grainmill::vmdk {
 
@@ -27,6 +28,16 @@ struct HostedTables {
 // Whether one entry can be right by itself: inside the file, outside the metadata.
 [[nodiscard]] Status check_hosted_entry(const HostedTables& extent, std::uint64_t grain,
                                         std::uint32_t entry, std::uint64_t file_bytes);
+
+// Whether the copies may differ as a crash leaves them (see GrainAllocator): the last writer did
+// not close the file.
+[[nodiscard]] inline bool copies_may_differ(const HostedTables& extent) {
+  return extent.header.unclean_shutdown && extent.other != nullptr && !extent.chosen;
+}
+
+// GrainTables::load of the copy that is read; where copies_may_differ(), of what both together say.
+[[nodiscard]] Result<bool> load_entries(const HostedTables& extent, std::uint64_t first_grain,
+                                        std::span<std::uint32_t> out);
 
 // Everything that two copies of tables and a file can say against each other without reading
 // grains; see Link::check.

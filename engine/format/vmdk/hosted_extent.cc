@@ -2,6 +2,7 @@
 #include "engine/base/arith.h"
 #include "engine/format/vmdk/extent_map.h"
 #include "engine/format/vmdk/hosted_check.h"
+#include "engine/format/vmdk/hosted_recovery.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/map/grain_tables.h"
 
@@ -32,17 +33,26 @@ class HostedMap final : public ExtentMap {
         partly_hidden_(options.partly_hidden),
         claimed_bytes_(claim.size_bytes) {}
 
+  // Whether it may be written: what is damaged must not be.
+  [[nodiscard]] Status check_writable() const;
+
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
-  [[nodiscard]] Status check() const override {
-    return check_hosted_tables({*file_, header_, tables_, other_ ? &*other_ : nullptr, chosen_,
-                                partly_hidden_, claimed_bytes_});
-  }
+  [[nodiscard]] Status check() const override { return check_hosted_tables(both_copies()); }
   [[nodiscard]] const File* file() const override { return file_.get(); }
   [[nodiscard]] std::uint64_t grain_bytes() const override { return header_.grain_bytes(); }
   [[nodiscard]] bool compressed() const override { return header_.compressed(); }
   [[nodiscard]] bool unclean_shutdown() const override { return header_.unclean_shutdown; }
+  [[nodiscard]] WriteTarget write_target() override { return {file_.get(), 0, allocator_.get()}; }
+  [[nodiscard]] Status begin_writing() override;
+  [[nodiscard]] Status end_writing() override;
 
  private:
+  [[nodiscard]] HostedTables both_copies() const {
+    return {*file_,  header_,        tables_,       other_ ? &*other_ : nullptr,
+            chosen_, partly_hidden_, claimed_bytes_};
+  }
+  [[nodiscard]] Status mark_unclean(bool unclean);
+  [[nodiscard]] Status open_allocator();
   [[nodiscard]] Extent describe(std::uint64_t grain, std::uint32_t entry,
                                 std::uint64_t block_end) const;
 
@@ -53,6 +63,7 @@ class HostedMap final : public ExtentMap {
   bool chosen_;
   bool partly_hidden_;
   std::uint64_t claimed_bytes_;
+  std::unique_ptr<GrainAllocator> allocator_;  // null unless it is being written
 };
 
 // The extent of one whole grain, guest_offset being its address within this extent.
@@ -105,7 +116,7 @@ Status HostedMap::map(const AddressRange& range, ExtentList& out) const {
   const std::uint64_t end = range.address + range.length;
   const std::uint64_t first = range.address / grain_bytes;
   std::vector<std::uint32_t> entries(ceil_div(end, grain_bytes) - first);
-  GM_TRY(const bool any, tables_.load(first, entries));
+  GM_TRY(const bool any, load_entries(both_copies(), first, entries));
   if (!any) {
     append_merged(out, {.guest_offset = range.guest_offset, .length = range.length});
     return {};
@@ -129,6 +140,56 @@ Status HostedMap::map(const AddressRange& range, ExtentList& out) const {
     i += run;
   }
   return {};
+}
+
+Status HostedMap::check_writable() const {
+  if (header_.compressed())
+    return fail(ErrorKind::unsupported, file_->path(),
+                "is stream-optimised: its compressed grains cannot be written in place; convert it "
+                "to another subformat first");
+  if (chosen_)
+    return fail(ErrorKind::invalid_argument, file_->path(),
+                "cannot be written while only one copy of its tables is believed: leave out "
+                "--tables, or convert the disk");
+  if (header_.has_redundant_tables() && !other_)
+    return fail(ErrorKind::corrupt, file_->path(), 48, "the redundant tables cannot be read");
+  return check();
+}
+
+Status HostedMap::open_allocator() {
+  GM_TRY(const std::uint64_t data_begin, first_grain_place(both_copies()));
+  AllocatorLayout layout{
+      .shape = tables_.shape(),
+      .directory_offset = header_.directory_sector * kSectorBytes,
+      .redundant_directory_offset = {},
+      .data_begin = data_begin,
+      .zeroed_entries = header_.version >= 2 && (header_.flags & kFlagZeroedGrain) != 0};
+  if (other_) layout.redundant_directory_offset = header_.redundant_directory_sector * kSectorBytes;
+  GM_TRY(allocator_, GrainAllocator::open(*file_, layout));
+  return {};
+}
+
+Status HostedMap::mark_unclean(bool unclean) {
+  constexpr std::uint64_t kUncleanField = 72;
+  const std::array flag{unclean ? std::byte{1} : std::byte{0}};
+  GM_CHECK(file_->write_at(kUncleanField, flag));
+  return file_->sync();
+}
+
+// The mark is durable before anything else: what a crash leaves later is allowed only where it is.
+Status HostedMap::begin_writing() {
+  if (!header_.unclean_shutdown) {
+    GM_CHECK(mark_unclean(true));
+    return open_allocator();
+  }
+  GM_CHECK(reclaim_space(both_copies(), *file_));
+  GM_CHECK(open_allocator());
+  return even_out_tables(both_copies(), *allocator_);
+}
+
+Status HostedMap::end_writing() {
+  GM_CHECK(allocator_->close());
+  return mark_unclean(false);
 }
 
 // The footer of a stream whose header puts the directory at the end: the last sector that is not
@@ -236,8 +297,10 @@ Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
     }
     if (copy) other = std::move(*copy);
   }
-  return std::make_unique<HostedMap>(std::move(file), header, std::move(*tables), std::move(other),
-                                     claim, options);
+  auto map = std::make_unique<HostedMap>(std::move(file), header, std::move(*tables),
+                                         std::move(other), claim, options);
+  if (options.mode == OpenMode::read_write) GM_CHECK(map->check_writable());
+  return map;
 }
 
 }  // namespace grainmill::vmdk

@@ -2,13 +2,32 @@
 #include "engine/format/vmdk/link.h"
 
 #include "engine/base/units.h"
+#include "engine/format/vmdk/descriptor_edit.h"
 #include "engine/format/vmdk/grain_block.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <random>
 
 namespace grainmill::vmdk {
+namespace {
+
+// Any ID but the old one and those with a meaning of their own ("CID" in Virtual Disk Format 5.0),
+// with no more than `digits` digits where that leaves a choice: the text then keeps its length.
+std::uint32_t fresh_content_id(std::optional<std::uint32_t> old, std::size_t digits) {
+  constexpr std::uint32_t kNone = 0xffffffffU;
+  constexpr std::uint32_t kUnset = 0xfffffffeU;
+  constexpr std::size_t kEnough = 5;
+  const bool narrow = digits >= kEnough && digits < 8;
+  std::random_device random;
+  for (;;) {
+    const std::uint32_t id = random() & (narrow ? (1U << (4 * digits)) - 1 : kNone);
+    if (id != 0 && id != kNone && id != kUnset && id != old) return id;
+  }
+}
+
+}  // namespace
 
 VmdkLink::VmdkLink(LinkDescription description, std::unique_ptr<File> descriptor)
     : description_(std::move(description)), descriptor_(std::move(descriptor)) {}
@@ -66,6 +85,7 @@ Status VmdkLink::inflate(const Extent& extent, std::span<const std::byte> stored
 std::vector<const File*> VmdkLink::files() const {
   std::vector<const File*> files;
   if (descriptor_) files.push_back(descriptor_.get());
+  if (store_ && stands_alone_) files.push_back(&store_->file());
   for (const Piece& piece : pieces_)
     if (piece.map->file() != nullptr) files.push_back(piece.map->file());
   return files;
@@ -73,6 +93,46 @@ std::vector<const File*> VmdkLink::files() const {
 
 Status VmdkLink::check() const {
   for (const Piece& piece : pieces_) GM_CHECK(piece.map->check());
+  return {};
+}
+
+void VmdkLink::Builder::make_writable(std::string text, FileSystem& files,
+                                      const std::optional<Place>& place) {
+  if (place) {
+    link_->store_.emplace(*link_->pieces_.front().map->write_target().file, place->offset,
+                          place->room, text);
+  } else {
+    link_->stands_alone_ = true;
+    link_->store_.emplace(std::move(link_->descriptor_), files, std::move(text));
+  }
+}
+
+Status VmdkLink::begin() {
+  for (const Piece& piece : pieces_) {
+    GM_CHECK(piece.map->begin_writing());
+    const WriteTarget target = piece.map->write_target();
+    parts_.push_back(
+        {piece.guest_offset, piece.length, target.file, target.file_offset, target.allocator});
+  }
+  return {};
+}
+
+Status VmdkLink::store_content_id(std::optional<std::uint32_t> id) {
+  const std::uint32_t stored =
+      id.value_or(fresh_content_id(description_.content_id, content_id_digits(store_->text())));
+  GM_CHECK(store_->store(with_content_id(store_->text(), stored)));
+  description_.content_id = stored;
+  return {};
+}
+
+Status VmdkLink::store_parent(const ParentRef& parent) {
+  GM_CHECK(store_->store(with_parent(store_->text(), parent.hint, parent.content_id)));
+  description_.parent = parent.hint.empty() ? std::nullopt : std::optional(parent);
+  return {};
+}
+
+Status VmdkLink::end() {
+  for (const Piece& piece : pieces_) GM_CHECK(piece.map->end_writing());
   return {};
 }
 

@@ -3,21 +3,32 @@
 
 #include "engine/format/format.h"
 #include "engine/format/vmdk/descriptor.h"
+#include "engine/format/vmdk/descriptor_store.h"
 #include "engine/format/vmdk/extent_map.h"
 
 #include <memory>
+#include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 namespace grainmill::vmdk {
 
 // One link of a VMDK chain: extents side by side.
-class VmdkLink final : public Link {
+class VmdkLink final : public Link, private WritableLink {
  public:
   class Builder {
    public:
     // `descriptor` is the file of a descriptor that stands alone; null for an embedded one.
     Builder(LinkDescription description, std::unique_ptr<File> descriptor);
     void add(const ExtentLine& line, std::unique_ptr<ExtentMap> map);
+    // Makes the link one that can be written. The text is that of the descriptor; `place` is where
+    // an embedded one is, in the file of the only extent.
+    struct Place {
+      std::uint64_t offset = 0;
+      std::uint64_t room = 0;
+    };
+    void make_writable(std::string text, FileSystem& files, const std::optional<Place>& place);
     [[nodiscard]] std::unique_ptr<Link> finish() { return std::move(link_); }
 
    private:
@@ -33,8 +44,15 @@ class VmdkLink final : public Link {
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override;
   [[nodiscard]] Status check() const override;
+  [[nodiscard]] WritableLink* writable() override { return store_ ? this : nullptr; }
 
  private:
+  [[nodiscard]] Status begin() override;
+  [[nodiscard]] std::span<const WritablePart> parts() const override { return parts_; }
+  [[nodiscard]] Status store_content_id(std::optional<std::uint32_t> id) override;
+  [[nodiscard]] Status store_parent(const ParentRef& parent) override;
+  [[nodiscard]] Status end() override;
+
   struct Piece {
     std::uint64_t guest_offset = 0;
     std::uint64_t length = 0;
@@ -47,6 +65,9 @@ class VmdkLink final : public Link {
   std::unique_ptr<File> descriptor_;
   std::vector<Piece> pieces_;
   std::uint64_t size_bytes_ = 0;
+  std::optional<DescriptorStore> store_;  // of a link that can be written; holds descriptor_ then
+  bool stands_alone_ = false;
+  std::vector<WritablePart> parts_;
 };
 
 }  // namespace grainmill::vmdk

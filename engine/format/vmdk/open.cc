@@ -110,6 +110,8 @@ Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSy
   GM_TRY(std::unique_ptr<ExtentMap> extent, open_hosted_map(std::move(file), claim, options));
   VmdkLink::Builder builder(describe(descriptor), nullptr);
   builder.add(line, std::move(extent));
+  if (options.mode == OpenMode::read_write)
+    builder.make_writable(text, files, VmdkLink::Builder::Place{text_offset, text.size()});
   return builder.finish();
 }
 
@@ -117,7 +119,11 @@ Result<std::unique_ptr<ExtentMap>> open_extent(std::unique_ptr<File> file, const
                                                const ExtentClaim& claim,
                                                const OpenOptions& options) {
   if (line.type == "FLAT" || line.type == "VMFS")
-    return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim);
+    return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim, options.mode);
+  if (line.type == "VMFSSPARSE" && options.mode == OpenMode::read_write)
+    return fail(ErrorKind::unsupported, file->path(),
+                "is a VMFS snapshot (COWD), which can only be read: convert the disk to another "
+                "subformat first");
   if (line.type == "VMFSSPARSE") return open_cowd_map(std::move(file), claim, options.tables);
   return open_hosted_map(std::move(file), claim, options);
 }
@@ -144,6 +150,7 @@ class DescriptorOpener {
       builder.add(line, std::move(extent));
     }
     if (flat_files_are_exact(descriptor_)) GM_CHECK(check_flat_sizes());
+    if (options_.mode == OpenMode::read_write) builder.make_writable(text, files_, std::nullopt);
     return builder.finish();
   }
 
@@ -162,8 +169,12 @@ class DescriptorOpener {
 
   Result<std::unique_ptr<ExtentMap>> open_line(const ExtentLine& line) {
     if (line.type == "ZERO" || line.access == Access::none) return make_zero_map();
-    Result<std::unique_ptr<File>> file =
-        open_with_encoding(files_, options_.policy, path_, line.file, descriptor_.encoding);
+    if (line.access == Access::read_only && options_.mode == OpenMode::read_write)
+      return fail(
+          ErrorKind::unsupported, path_, line.text_offset,
+          fmt::format("marks the extent '{}' RDONLY: the disk cannot be written", line.file));
+    Result<std::unique_ptr<File>> file = open_with_encoding(
+        files_, options_.policy, path_, {line.file, descriptor_.encoding}, options_.mode);
     if (!file) {
       if (file.error().kind == ErrorKind::not_found)
         file.error().message += fmt::format(
