@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/posix_file.h"
 
+#include "engine/base/units.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -75,7 +77,7 @@ Status PosixFile::zero_range(std::uint64_t offset, std::uint64_t length) {
 }
 
 Status PosixFile::write_zeros(std::uint64_t offset, std::uint64_t length) {
-  static constexpr std::array<std::byte, 64 * 1024> kZeros{};
+  static constexpr std::array<std::byte, 64 * kKiB> kZeros{};
   for (std::uint64_t done = 0; done < length;) {
     const std::uint64_t count = std::min<std::uint64_t>(length - done, kZeros.size());
     GM_CHECK(write_at(offset + done, std::span(kZeros).first(count)));

@@ -41,6 +41,7 @@ MemoryContent& MemoryFileSystem::add(const std::string& path,
 
 std::vector<std::string> MemoryFileSystem::paths() const {
   std::vector<std::string> paths;
+  paths.reserve(files_.size());
   for (const auto& [path, content] : files_) paths.push_back(path);
   return paths;
 }

@@ -45,7 +45,7 @@ bool Change::is_covered_by(const Change& sync) const {
 std::string Change::to_string() const {
   static constexpr std::array<const char*, 7> kNames = {
       "write", "zero_range", "resize", "sync", "publish", "remove", "sync_folder"};
-  const std::string name = fmt::format("{} {}", kNames.at(static_cast<std::size_t>(kind)), path);
+  std::string name = fmt::format("{} {}", kNames.at(static_cast<std::size_t>(kind)), path);
   if (kind == Kind::resize) return fmt::format("{} to {:#x}", name, offset);
   if (kind != Kind::write && kind != Kind::zero_range) return name;
   return fmt::format("{} {:#x}+{}", name, offset, length);
