@@ -76,7 +76,8 @@ void add_size(CLI::App& app, const std::string& name, T& value, const std::strin
            if (!size)
              throw CLI::ValidationError(name,
                                         "'" + text + "' is not a size such as 4096, 64M or 1.5G");
-           value = *size;
+           const std::uint64_t bytes = *size;
+           value = bytes;
          },
          help)
       ->type_name("SIZE");

@@ -80,6 +80,21 @@ std::vector<Setting> split(const std::vector<std::string>& options) {
   return settings;
 }
 
+Status set_hardware_version(const Setting& setting, vmdk::CreateOptions& options) {
+  std::uint32_t version = 6;
+  if (setting.name == "compat6") {
+    GM_TRY(const bool on, setting.on());
+    if (!on) return {};
+  } else {
+    GM_TRY(version, setting.number());
+  }
+  if (options.hardware_version.value_or(version) != version)
+    return setting.bad(fmt::format("one hardware version, not {} too (compat6 means 6)",
+                                   *options.hardware_version));
+  options.hardware_version = version;
+  return {};
+}
+
 Status apply(const Setting& setting, vmdk::CreateOptions& options) {
   const std::string& name = setting.name;
   if (name == "subformat") {
@@ -90,15 +105,10 @@ Status apply(const Setting& setting, vmdk::CreateOptions& options) {
     GM_TRY(options.grain_bytes, setting.size());
   } else if (name == "zeroed_grain") {
     GM_TRY(options.zeroed_grains, setting.on());
-  } else if (name == "hwversion") {
-    GM_TRY(options.hardware_version, setting.number());
+  } else if (name == "hwversion" || name == "compat6") {
+    return set_hardware_version(setting, options);
   } else if (name == "toolsversion") {
     GM_TRY(options.tools_version, setting.number());
-  } else if (name == "compat6") {
-    GM_TRY(const bool on, setting.on());
-    if (on && options.hardware_version.value_or(6) != 6)
-      return setting.bad("no hwversion beside it: compat6 means hwversion=6");
-    if (on) options.hardware_version = 6;
   } else if (name == "backing_file" || name == "backing_fmt" || name == "size") {
     return refuse(fmt::format("-o {}: write `grainmill create [-b PARENT] FILE SIZE`", name));
   } else {

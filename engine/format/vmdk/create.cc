@@ -126,6 +126,7 @@ class Planner {
     const auto* const found = std::ranges::find(kSubformats, wanted, &Subformat::name);
     if (found == kSubformats.end()) {
       std::vector<std::string_view> names;
+      names.reserve(kSubformats.size());
       for (const Subformat& subformat : kSubformats) names.push_back(subformat.name);
       return refuse(fmt::format("subformat '{}' is not one of {}", wanted, fmt::join(names, ", ")));
     }

@@ -240,8 +240,8 @@ TEST_F(CreateTest, AMonolithicDiskIsOneFile) {
   EXPECT_EQ(text, descriptor_text(made->descriptor, made->database));
   EXPECT_TRUE(text.contains("RW 20480 SPARSE \"disk.vmdk\"\n")) << text;
   // The one table of each copy, and nothing else.
-  EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 21 * 512), 22U);
-  EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 26 * 512), 27U);
+  EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 21 * kSectorBytes), 22U);
+  EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 26 * kSectorBytes), 27U);
   EXPECT_EQ(std::ranges::count(std::span(bytes).subspan(21 * 512), std::byte{0}),
             static_cast<std::ptrdiff_t>(65536 - 21 * 512 - 2));
 }
