@@ -50,7 +50,7 @@ class RawLink final : public Link, private WritableLink {
  private:
   [[nodiscard]] Status begin() override {
     parts_ = {{0, size_bytes_, file_.get(), 0, nullptr}};
-    return {};
+    return file_->sync();
   }
   [[nodiscard]] std::span<const WritablePart> parts() const override { return parts_; }
   [[nodiscard]] Status store_content_id(std::optional<std::uint32_t> /*id*/) override { return {}; }

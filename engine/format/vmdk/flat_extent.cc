@@ -37,6 +37,8 @@ class FlatMap final : public ExtentMap {
   }
   [[nodiscard]] const File* file() const override { return file_.get(); }
   [[nodiscard]] WriteTarget write_target() override { return {file_.get(), offset_, nullptr}; }
+  // What can be read now must not go with the next power cut.
+  [[nodiscard]] Status begin_writing() override { return file_->sync(); }
   [[nodiscard]] Status end_writing() override { return file_->sync(); }
 
  private:

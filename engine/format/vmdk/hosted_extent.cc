@@ -182,6 +182,8 @@ Status HostedMap::begin_writing() {
     GM_CHECK(mark_unclean(true));
     return open_allocator();
   }
+  // What can be read now must not go with the next power cut.
+  GM_CHECK(file_->sync());
   GM_CHECK(reclaim_space(both_copies(), *file_));
   GM_CHECK(open_allocator());
   return even_out_tables(both_copies(), *allocator_);
