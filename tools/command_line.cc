@@ -20,6 +20,7 @@ constexpr const char* kFooter = R"(Examples:
   grainmill info --backing-chain snap-000002.vmdk
   grainmill map --output json disk.vmdk
   grainmill create disk.vmdk 10G                a new, empty disk; with -b a snapshot of another one
+  grainmill commit snap-000002.vmdk             merge a snapshot into its parent
 
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
@@ -36,6 +37,24 @@ constexpr const char* kCreateFooter = R"(Examples:
                                                 written to from then on; -b is looked for from the
                                                 snapshot's folder, as qemu-img does
   grainmill create -o help                      all options of -o)";
+
+constexpr const char* kCommitFooter =
+    R"(The parent then reads as the snapshot did, and other snapshots of it are refused. A commit that was
+stopped, even by a power cut, loses nothing: run it again, and it is brought to its end.
+
+Examples:
+  grainmill commit disk-000001.vmdk             writes what the snapshot stores into its parent)";
+
+constexpr const char* kRebaseFooter = R"(Examples:
+  grainmill rebase -b base.vmdk disk-000002.vmdk
+                                                the snapshot reads as before, but builds on base.vmdk:
+                                                what differs is copied into it
+  grainmill rebase -b "" disk-000002.vmdk       ... and builds on nothing any more
+  grainmill rebase -u -b moved.vmdk disk-000001.vmdk
+                                                the parent was moved or renamed: only says so
+  grainmill rebase -u disk-000001.vmdk          the parent was changed, and you are sure that it is
+                                                right: takes over its content ID
+  grainmill rebase -n -u disk-000001.vmdk       shows what would change)";
 
 const std::map<std::string, OutputForm> kOutputForms = {{"human", OutputForm::human},
                                                         {"json", OutputForm::json}};
@@ -113,12 +132,16 @@ void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
       "Believe this copy of the grain tables where the two differ (default: refuse such an image)");
 }
 
-void add_run(CLI::App& app, RunArgs& args) {
-  app.add_flag("-q,--quiet", args.quiet, "Print errors only");
+void add_progress(CLI::App& app, ProgressForm& progress, bool& quiet) {
+  app.add_flag("-q,--quiet", quiet, "Print errors only");
   app.add_flag_callback(
-      "-p", [&args] { args.progress = ProgressForm::line; }, "Show progress, terminal or not");
-  add_choice(app, "--progress", args.progress, kProgressForms,
+      "-p", [&progress] { progress = ProgressForm::line; }, "Show progress, terminal or not");
+  add_choice(app, "--progress", progress, kProgressForms,
              "How to show progress; json: one object a line on standard output");
+}
+
+void add_run(CLI::App& app, RunArgs& args) {
+  add_progress(app, args.progress, args.quiet);
   app.add_option("--threads", args.threads, "Threads (default: one a processor)")
       ->check(CLI::Range(1U, 1024U))
       ->type_name("N");
@@ -194,6 +217,28 @@ void add_create(CLI::App& root, CreateArgs& args) {
   add_policy(app, args.parent_disk.open.policy);
 }
 
+void add_commit(CLI::App& root, CommitArgs& args) {
+  CLI::App& app = *root.add_subcommand("commit", "Merge a snapshot into its parent");
+  app.footer(kCommitFooter);
+  add_image(app, args.snapshot, "snapshot");
+  add_progress(app, args.progress, args.quiet);
+}
+
+void add_rebase(CLI::App& root, RebaseArgs& args) {
+  CLI::App& app = *root.add_subcommand("rebase", "Make a snapshot build on another parent");
+  app.footer(kRebaseFooter);
+  add_image(app, args.image, "image");
+  app.add_option("-b", args.parent,
+                 "The new parent, as seen from the image's folder; \"\" for none (default: the one "
+                 "it has)")
+      ->type_name("PARENT");
+  app.add_flag("-u", args.header_only,
+               "Only change what the image says of its parent: its contents change if the parent's "
+               "do");
+  app.add_flag("-n,--dry-run", args.dry_run, "Show what would change, and change nothing");
+  add_progress(app, args.progress, args.quiet);
+}
+
 }  // namespace
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& host) {
@@ -220,6 +265,10 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   add_choice(map_app, "--output", map.form, kOutputForms, "Form of the map");
   CreateArgs create;
   add_create(app, create);
+  CommitArgs commit;
+  add_commit(app, commit);
+  RebaseArgs rebase;
+  add_rebase(app, rebase);
 
   try {
     app.parse(argc, argv);
@@ -231,6 +280,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   if (app.got_subcommand("verify")) return {Command(std::move(verify)), kExitDone};
   if (app.got_subcommand("info")) return {Command(std::move(info)), kExitDone};
   if (app.got_subcommand("create")) return {Command(std::move(create)), kExitDone};
+  if (app.got_subcommand("commit")) return {Command(std::move(commit)), kExitDone};
+  if (app.got_subcommand("rebase")) return {Command(std::move(rebase)), kExitDone};
   return {Command(std::move(map)), kExitDone};
 }
 

@@ -69,7 +69,23 @@ struct CreateArgs {
   bool quiet = false;
 };
 
-using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs>;
+struct CommitArgs {
+  ImageArgs snapshot;
+  ProgressForm progress = ProgressForm::automatic;
+  bool quiet = false;
+};
+
+struct RebaseArgs {
+  ImageArgs image;
+  std::optional<std::string> parent;  // as written; empty: none
+  bool header_only = false;
+  bool dry_run = false;
+  ProgressForm progress = ProgressForm::automatic;
+  bool quiet = false;
+};
+
+using Command =
+    std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs, RebaseArgs>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.
@@ -84,5 +100,7 @@ int run_verify(const VerifyArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
 int run_create(const CreateArgs& args, Host& host);
+int run_commit(const CommitArgs& args, Host& host);
+int run_rebase(const RebaseArgs& args, Host& host);
 
 }  // namespace grainmill

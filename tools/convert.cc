@@ -42,7 +42,7 @@ void print_human(const ConvertOptions& options, const ConvertReport& report, dou
 }  // namespace
 
 int run_convert(const ConvertArgs& args, Host& host) {
-  ProgressReporter progress(args.run, host);
+  ProgressReporter progress(args.run.progress, args.run.quiet, host);
   ConvertOptions options;
   options.source = args.source.path;
   options.disk = args.source.disk;

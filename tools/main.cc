@@ -42,6 +42,8 @@ struct RunCommand {
   int operator()(const grainmill::InfoArgs& args) const { return run_info(args, host); }
   int operator()(const grainmill::MapArgs& args) const { return run_map(args, host); }
   int operator()(const grainmill::CreateArgs& args) const { return run_create(args, host); }
+  int operator()(const grainmill::CommitArgs& args) const { return run_commit(args, host); }
+  int operator()(const grainmill::RebaseArgs& args) const { return run_rebase(args, host); }
 };
 
 }  // namespace

@@ -36,10 +36,10 @@ int report_failure(const Error& error, ProgressForm progress, Host& host) {
   return kExitFailed;
 }
 
-ProgressReporter::ProgressReporter(const RunArgs& args, Host& host)
-    : host_(host), form_(args.progress), start_(Clock::now()), last_(start_) {
+ProgressReporter::ProgressReporter(ProgressForm form, bool quiet, Host& host)
+    : host_(host), form_(form), start_(Clock::now()), last_(start_) {
   if (form_ == ProgressForm::automatic)
-    form_ = host.err_is_terminal && !args.quiet ? ProgressForm::line : ProgressForm::none;
+    form_ = host.err_is_terminal && !quiet ? ProgressForm::line : ProgressForm::none;
 }
 
 double ProgressReporter::elapsed_seconds() const {

@@ -18,7 +18,7 @@ int report_failure(const Error& error, ProgressForm progress, Host& host);
 // second.
 class ProgressReporter {
  public:
-  ProgressReporter(const RunArgs& args, Host& host);
+  ProgressReporter(ProgressForm form, bool quiet, Host& host);
 
   void update(const Progress& progress);
   // Takes the line away.

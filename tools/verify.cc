@@ -94,7 +94,7 @@ nlohmann::json to_json(const VerifyArgs& args, const VerifyReport& report,
 }  // namespace
 
 int run_verify(const VerifyArgs& args, Host& host) {
-  ProgressReporter progress(args.run, host);
+  ProgressReporter progress(args.run.progress, args.run.quiet, host);
   nlohmann::json ranges = nlohmann::json::array();
   const bool for_programs =
       args.form == OutputForm::json || args.run.progress == ProgressForm::json;
