@@ -41,16 +41,15 @@ class ClusterMap::Impl {
 
   [[nodiscard]] Status init();
   [[nodiscard]] Status load_page(std::uint64_t page);
-  [[nodiscard]] Status load_window(std::uint64_t first, std::uint64_t end);
+  [[nodiscard]] Status load_window(std::uint64_t first, std::uint64_t end, ExtentList& scratch);
   [[nodiscard]] Status change(const Extent& extent);
   // What lies at an offset, as far as one page word, entry or list item tells.
-  [[nodiscard]] Result<Extent> piece_at(std::uint64_t guest_offset);
+  [[nodiscard]] Status piece_at(std::uint64_t guest_offset, Extent& piece);
+  [[nodiscard]] Result<Extent> run_at(std::uint64_t guest_offset, std::uint64_t limit);
   [[nodiscard]] std::uint64_t memory_bytes() const;
 
-  [[nodiscard]] std::uint64_t page_bytes() const { return std::uint64_t{1} << map_.page_shift_; }
-  [[nodiscard]] std::uint64_t page_of(std::uint64_t offset) const {
-    return offset >> map_.page_shift_;
-  }
+  [[nodiscard]] std::uint64_t page_bytes() const { return std::uint64_t{1} << page_shift_; }
+  [[nodiscard]] std::uint64_t page_of(std::uint64_t offset) const { return offset >> page_shift_; }
   [[nodiscard]] std::uint64_t pages() const { return ceil_div(map_.size_bytes_, page_bytes()); }
   [[nodiscard]] std::uint64_t window_pages() const { return window_pages_; }
 
@@ -62,7 +61,7 @@ class ClusterMap::Impl {
     return word(page).load(std::memory_order_acquire) != 0;
   }
   [[nodiscard]] std::uint64_t page_end(std::uint64_t page) const {
-    return std::min((page + 1) << map_.page_shift_, map_.size_bytes_);
+    return std::min((page + 1) << page_shift_, map_.size_bytes_);
   }
   [[nodiscard]] std::mutex& load_mutex(std::uint64_t page) {
     return load_mutexes_[page / window_pages_ % kStripes];
@@ -72,21 +71,22 @@ class ClusterMap::Impl {
   }
 
   [[nodiscard]] std::uint64_t read_ahead_end(std::uint64_t page) const;
-  [[nodiscard]] Status compose_pages(std::uint64_t first, std::uint64_t end);
-  [[nodiscard]] std::uint64_t pack(const ExtentList& list);
+  [[nodiscard]] Status compose_pages(std::uint64_t first, std::uint64_t end, ExtentList& scratch);
+  [[nodiscard]] std::uint64_t pack(std::span<const Extent> extents);
   [[nodiscard]] std::uint64_t pack_uniform(const Extent& extent);
   [[nodiscard]] std::uint64_t pack_entries(const PageEntries& page);
-  [[nodiscard]] std::uint64_t pack_list(const ExtentList& list);
+  [[nodiscard]] std::uint64_t pack_list(std::span<const Extent> extents);
   void change_page(std::uint64_t page, const Extent& change);
   [[nodiscard]] bool store_entries(std::uint64_t word, const Extent& change);
   [[nodiscard]] ExtentList unpack(std::uint64_t page, std::uint64_t word) const;
-  [[nodiscard]] Extent piece_of(std::uint64_t word, std::uint64_t guest_offset) const;
+  void piece_of(std::uint64_t word, std::uint64_t guest_offset, Extent& piece) const;
   [[nodiscard]] static ExtentList* list_of(std::uint64_t word) {
-    return std::bit_cast<ExtentList*>(word & ~std::uint64_t{3});
+    return std::bit_cast<ExtentList*>(word & ~kTagMask);
   }
 
   const ChainMap& chain_;
   ClusterMap& map_;
+  unsigned page_shift_ = 0;
   std::uint64_t window_pages_ = 1;
   HugeMemory pages_;
   HugeMemory entries_;
@@ -106,12 +106,14 @@ Status ClusterMap::Impl::init() {
   const std::uint64_t cluster = finest_cluster(chain_);
   map_.size_bytes_ = chain_.size_bytes();
   map_.cluster_shift_ = static_cast<unsigned>(std::countr_zero(cluster));
-  map_.page_shift_ = map_.cluster_shift_ + kPageClusterBits;
+  map_.cluster_mask_ = cluster - 1;
+  map_.page_mask_ = cluster * kPageClusters - 1;
+  page_shift_ = map_.cluster_shift_ + kPageClusterBits;
   if (pages() > kMaxPages)
     return fail(ErrorKind::unsupported, "",
                 fmt::format("random access to a disk of {} with grains of {}: at most {}",
                             format_size(map_.size_bytes_), format_size(cluster),
-                            format_size(kMaxPages << map_.page_shift_)));
+                            format_size(kMaxPages << page_shift_)));
   window_pages_ = std::max<std::uint64_t>(chain_.window_bytes() / page_bytes(), 1);
   GM_TRY(pages_, HugeMemory::reserve((pages() + 1) * sizeof(std::uint64_t)));
   // Every page once, and some that change their shape.
@@ -142,16 +144,17 @@ Status ClusterMap::Impl::load_page(std::uint64_t page) {
   if (loaded(page)) return {};
   const std::uint64_t end = read_ahead_end(page);
   // What nobody asked for may fail.
-  if (end > page + 1 && compose_pages(page, end)) return {};
-  return compose_pages(page, page + 1);
+  ExtentList scratch;
+  if (end > page + 1 && compose_pages(page, end, scratch)) return {};
+  return compose_pages(page, page + 1, scratch);
 }
 
-Status ClusterMap::Impl::load_window(std::uint64_t first, std::uint64_t end) {
+Status ClusterMap::Impl::load_window(std::uint64_t first, std::uint64_t end, ExtentList& scratch) {
   const std::lock_guard lock(load_mutex(first));
   while (first < end) {
     std::uint64_t next = first;
     while (next < end && !loaded(next)) ++next;
-    if (next != first) GM_CHECK(compose_pages(first, next));
+    if (next != first) GM_CHECK(compose_pages(first, next, scratch));
     first = next + 1;
   }
   return {};
@@ -159,47 +162,50 @@ Status ClusterMap::Impl::load_window(std::uint64_t first, std::uint64_t end) {
 
 // Pages are published here only, under the lock of their window, and changed only afterwards: so
 // what has been changed is never composed again.
-Status ClusterMap::Impl::compose_pages(std::uint64_t first, std::uint64_t end) {
-  const std::uint64_t begin = first << map_.page_shift_;
-  ExtentList composed;
-  GM_CHECK(chain_.compose(begin, page_end(end - 1) - begin, composed));
-  ExtentList list;
-  auto extent = composed.begin();
+Status ClusterMap::Impl::compose_pages(std::uint64_t first, std::uint64_t end,
+                                       ExtentList& scratch) {
+  const std::uint64_t begin = first << page_shift_;
+  GM_CHECK(chain_.compose(begin, page_end(end - 1) - begin, scratch));
+  std::size_t at = 0;
   for (std::uint64_t page = first; page < end; ++page) {
-    list.clear();
-    const std::uint64_t page_begin = page << map_.page_shift_;
-    while (extent != composed.end() && extent->guest_offset < page_end(page)) {
-      append_plain(list, plain(clip(*extent, page_begin, page_end(page))));
-      if (extent->guest_end() > page_end(page)) break;
-      ++extent;
-    }
-    word(page).store(pack(list), std::memory_order_release);
+    std::size_t last = at;
+    while (scratch[last].guest_end() < page_end(page)) ++last;
+    const Extent whole = scratch[last];
+    scratch[last] = clip(whole, whole.guest_offset, page_end(page));
+    word(page).store(pack(std::span(scratch).subspan(at, last + 1 - at)),
+                     std::memory_order_release);
+    at = last + 1;
+    if (whole.guest_end() == page_end(page)) continue;
+    at = last;
+    scratch[at] = clip(whole, page_end(page), whole.guest_end());
   }
   return {};
 }
 
-// The word of a page, from plain extents; never that of an unknown one.
-std::uint64_t ClusterMap::Impl::pack(const ExtentList& list) {
-  if (list.size() == 1) {
-    const std::uint64_t word = pack_uniform(list.front());
+// The word of a page; never that of an unknown one.
+std::uint64_t ClusterMap::Impl::pack(std::span<const Extent> extents) {
+  const auto differs = [](const Extent& last, const Extent& next) { return !goes_on(last, next); };
+  if (std::ranges::adjacent_find(extents, differs) == extents.end()) {
+    const std::uint64_t word = pack_uniform(plain(extents.front()));
     if (word != 0) return word;
   }
-  if (const auto page = page_entries(list, map_.cluster_shift_)) {
+  if (const auto page = page_entries(extents, map_.cluster_shift_)) {
     const std::uint64_t word = pack_entries(*page);
     if (word != 0) return word;
   }
-  return pack_list(list);
+  return pack_list(extents);
 }
 
 // Returns 0 where it is impossible.
 std::uint64_t ClusterMap::Impl::pack_uniform(const Extent& extent) {
   const std::uint64_t sectors = extent.file_offset / kSectorBytes;
-  if (extent.file_offset % kSectorBytes != 0 || sectors >> 39 != 0) return 0;
+  if (extent.file_offset % kSectorBytes != 0 || sectors >> (64 - kUniformShift) != 0) return 0;
   const std::lock_guard lock(pack_mutex_);
-  const auto source = sources_.intern(
-      {.file = extent.file, .base = 0, .link = extent.link, .kind = extent.kind, .shift = 0});
+  const auto source =
+      sources_.intern({.file = extent.file, .link = extent.link, .kind = extent.kind});
   if (!source) return 0;
-  return sectors << 25 | std::uint64_t{*source} << 2 | static_cast<std::uint64_t>(PageTag::uniform);
+  return sectors << kUniformShift | std::uint64_t{*source} << 3 |
+         static_cast<std::uint64_t>(PageTag::uniform);
 }
 
 // Returns 0 where it is impossible: tables are full.
@@ -213,14 +219,18 @@ std::uint64_t ClusterMap::Impl::pack_entries(const PageEntries& page) {
   std::uint32_t* const entries = map_.entries_ + entry_pages_ * kPageClusters;
   for (std::size_t i = 0; i < kPageClusters; ++i)
     entries[i] = page.slot[i] << page.bits | indices[page.source[i]];
-  return entry_pages_++ << 32 | std::uint64_t{*block} << 16 | std::uint64_t{page.bits} << 2 |
-         static_cast<std::uint64_t>(PageTag::packed);
+  const bool wide = page.bits == SourceTable::kWideBits;
+  return entry_pages_++ << 32 | std::uint64_t{*block} << kBlockShift |
+         static_cast<std::uint64_t>(wide ? PageTag::packed_wide : PageTag::packed);
 }
 
-std::uint64_t ClusterMap::Impl::pack_list(const ExtentList& list) {
+std::uint64_t ClusterMap::Impl::pack_list(std::span<const Extent> extents) {
+  auto list = std::make_unique<ExtentList>();
+  for (const Extent& extent : extents) append_plain(*list, plain(extent));
+  list->shrink_to_fit();
   const std::lock_guard lock(pack_mutex_);
-  lists_.push_back(std::make_unique<ExtentList>(list));
-  list_bytes_ += lists_.back()->capacity() * sizeof(Extent);
+  list_bytes_ += list->capacity() * sizeof(Extent);
+  lists_.push_back(std::move(list));
   return std::bit_cast<std::uint64_t>(lists_.back().get()) |
          static_cast<std::uint64_t>(PageTag::list);
 }
@@ -238,7 +248,8 @@ Status ClusterMap::Impl::change(const Extent& extent) {
 void ClusterMap::Impl::change_page(std::uint64_t page, const Extent& change) {
   const std::lock_guard lock(page_mutex(page));
   const std::uint64_t old = word(page).load(std::memory_order_acquire);
-  if (tag_of(old) == PageTag::packed && store_entries(old, change)) return;
+  const bool packed = tag_of(old) == PageTag::packed || tag_of(old) == PageTag::packed_wide;
+  if (packed && store_entries(old, change)) return;
   ExtentList list = spliced(unpack(page, old), change);
   if (tag_of(old) != PageTag::list) {
     word(page).store(pack(list), std::memory_order_release);
@@ -251,15 +262,16 @@ void ClusterMap::Impl::change_page(std::uint64_t page, const Extent& change) {
 
 // Returns false if it cannot be told in entries of this page; some may have been stored.
 bool ClusterMap::Impl::store_entries(std::uint64_t word, const Extent& change) {
-  const std::uint64_t mask = map_.cluster_bytes() - 1;
+  const std::uint64_t mask = map_.cluster_mask_;
   if ((change.guest_offset & mask) != 0) return false;
   if ((change.guest_end() & mask) != 0 && change.guest_end() != map_.size_bytes_) return false;
+  const unsigned bits =
+      tag_of(word) == PageTag::packed_wide ? SourceTable::kWideBits : SourceTable::kNarrowBits;
   const std::lock_guard lock(pack_mutex_);
   Extent cluster = change;
   while (cluster.guest_offset < change.guest_end()) {
-    const auto entry =
-        sources_.entry(static_cast<std::uint32_t>(word >> 16) & 0xffff,
-                       static_cast<unsigned>(word >> 2) & 31, cluster, map_.cluster_shift_);
+    const auto entry = sources_.entry(static_cast<std::uint32_t>(word >> kBlockShift) & 0xffff,
+                                      bits, cluster, map_.cluster_shift_);
     if (!entry) return false;
     std::atomic_ref(*map_.entry_at(word, cluster.guest_offset))
         .store(*entry, std::memory_order_release);
@@ -272,38 +284,58 @@ bool ClusterMap::Impl::store_entries(std::uint64_t word, const Extent& change) {
 ExtentList ClusterMap::Impl::unpack(std::uint64_t page, std::uint64_t word) const {
   if (tag_of(word) == PageTag::list) return *list_of(word);
   ExtentList list;
-  for (std::uint64_t at = page << map_.page_shift_; at < page_end(page);) {
-    append_plain(list, piece_of(word, at));
-    at = list.back().guest_end();
+  Extent piece;
+  for (std::uint64_t at = page << page_shift_; at < page_end(page); at = piece.guest_end()) {
+    piece_of(word, at, piece);
+    append_plain(list, piece);
   }
   return list;
 }
 
-// REQUIRES: a word that is uniform or packed.
-Extent ClusterMap::Impl::piece_of(std::uint64_t word, std::uint64_t guest_offset) const {
-  const bool packed = tag_of(word) == PageTag::packed;
-  const Place place =
-      packed ? map_.packed_place(word, guest_offset) : map_.uniform_place(word, guest_offset);
-  const unsigned shift = packed ? map_.cluster_shift_ : map_.page_shift_;
-  const std::uint64_t end = std::min(((guest_offset >> shift) + 1) << shift, map_.size_bytes_);
-  return plain({.guest_offset = guest_offset,
-                .length = end - guest_offset,
-                .kind = place.kind,
-                .link = place.link,
-                .file = place.file,
-                .file_offset = place.file_offset});
+// REQUIRES: the page is known, and no list.
+void ClusterMap::Impl::piece_of(std::uint64_t word, std::uint64_t guest_offset,
+                                Extent& piece) const {
+  const PageTag tag = tag_of(word);
+  const Place place = tag == PageTag::packed ? map_.packed_place(word, guest_offset)
+                      : tag == PageTag::uniform
+                          ? map_.uniform_place(word, guest_offset)
+                          : map_.packed_place<SourceTable::kWideBits>(word, guest_offset);
+  const std::uint64_t mask = tag == PageTag::uniform ? map_.page_mask_ : map_.cluster_mask_;
+  // Field by field: copies of a whole would wait until its parts have been stored.
+  piece.guest_offset = guest_offset;
+  piece.length = std::min((guest_offset | mask) + 1, map_.size_bytes_) - guest_offset;
+  piece.kind = place.kind;
+  piece.link = place.link;
+  piece.file = place.file;
+  piece.file_offset = place.kind == ExtentKind::data ? place.file_offset : 0;
 }
 
-Result<Extent> ClusterMap::Impl::piece_at(std::uint64_t guest_offset) {
+Status ClusterMap::Impl::piece_at(std::uint64_t guest_offset, Extent& piece) {
   std::uint64_t word = map_.page_word(guest_offset);
   if (tag_of(word) == PageTag::unknown) {
     GM_CHECK(load_page(page_of(guest_offset)));
     word = map_.page_word(guest_offset);
   }
-  if (tag_of(word) != PageTag::list) return piece_of(word, guest_offset);
+  if (tag_of(word) != PageTag::list) {
+    piece_of(word, guest_offset, piece);
+    return {};
+  }
   const std::shared_lock lock(page_mutex(page_of(guest_offset)));
   const Extent& extent = find_extent(*list_of(word), guest_offset);
-  return plain(clip(extent, guest_offset, extent.guest_end()));
+  piece = plain(clip(extent, guest_offset, extent.guest_end()));
+  return {};
+}
+
+Result<Extent> ClusterMap::Impl::run_at(std::uint64_t guest_offset, std::uint64_t limit) {
+  limit = std::min(limit, map_.size_bytes_ - guest_offset);
+  Extent run;
+  Extent next;
+  GM_CHECK(piece_at(guest_offset, run));
+  // What cannot be read ends the run; who asks for it is told why.
+  while (run.length < limit && piece_at(run.guest_end(), next) && goes_on(run, next))
+    run.length += next.length;
+  run.length = std::min(run.length, limit);
+  return run;
 }
 
 std::uint64_t ClusterMap::Impl::memory_bytes() const {
@@ -326,37 +358,44 @@ Result<std::unique_ptr<ClusterMap>> ClusterMap::make(const ChainMap& chain) {
 ClusterMap::~ClusterMap() = default;
 
 Result<Place> ClusterMap::find_slowly(std::uint64_t guest_offset) const {
-  GM_TRY(const Extent piece, impl_->piece_at(guest_offset));
+  Extent piece;
+  GM_CHECK(impl_->piece_at(guest_offset, piece));
   return Place{piece.kind, piece.link, piece.file, piece.file_offset};
 }
 
 Status ClusterMap::find_many(std::span<const std::uint64_t> guest_offsets,
                              std::span<Place> places) const {
-  for (std::size_t i = 0; i < guest_offsets.size(); ++i) {
-    GM_TRY(places[i], find(guest_offsets[i]));
+  // Entries are asked for so far ahead that as many are on their way as the processor can wait for.
+  constexpr std::size_t kAhead = 32;
+  const auto prefetch = [this](std::uint64_t guest_offset) {
+    const std::uint64_t word = page_word(guest_offset);
+    if (tag_of(word) == PageTag::packed) __builtin_prefetch(entry_at(word, guest_offset));
+  };
+  const std::size_t count = guest_offsets.size();
+  for (std::size_t i = 0; i < std::min(kAhead, count); ++i) prefetch(guest_offsets[i]);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) prefetch(guest_offsets[i + kAhead]);
+    const std::uint64_t word = page_word(guest_offsets[i]);
+    if (tag_of(word) == PageTag::packed) [[likely]] {
+      places[i] = packed_place(word, guest_offsets[i]);
+    } else {
+      GM_TRY(places[i], find(guest_offsets[i]));
+    }
   }
   return {};
 }
 
 Result<Extent> ClusterMap::find_run(std::uint64_t guest_offset, std::uint64_t limit) const {
-  limit = std::min(limit, size_bytes_ - guest_offset);
-  GM_TRY(Extent run, impl_->piece_at(guest_offset));
-  while (run.length < limit) {
-    // What cannot be read ends the run; who asks for it is told why.
-    const Result<Extent> next = impl_->piece_at(run.guest_end());
-    if (!next || !goes_on(run, *next)) break;
-    run.length += next->length;
-  }
-  run.length = std::min(run.length, limit);
-  return run;
+  return impl_->run_at(guest_offset, limit);
 }
 
 Status ClusterMap::load(std::uint64_t guest_offset, std::uint64_t length) const {
   const std::uint64_t end = ceil_div(guest_offset + length, impl_->page_bytes());
   const std::uint64_t window = impl_->window_pages();
+  ExtentList scratch;  // new memory for every window would cost more than to compose it
   for (std::uint64_t page = impl_->page_of(guest_offset); page < end;) {
     const std::uint64_t window_end = std::min(end, (page / window + 1) * window);
-    GM_CHECK(impl_->load_window(page, window_end));
+    GM_CHECK(impl_->load_window(page, window_end, scratch));
     page = window_end;
   }
   return {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "engine/base/units.h"
 #include "engine/map/chain_map.h"
 #include "engine/map/cluster_page.h"
 #include "engine/map/cluster_sources.h"
@@ -40,18 +41,25 @@ class ClusterMap {
   ClusterMap& operator=(const ClusterMap&) = delete;
 
   [[nodiscard]] std::uint64_t size_bytes() const { return size_bytes_; }
-  [[nodiscard]] std::uint64_t cluster_bytes() const { return std::uint64_t{1} << cluster_shift_; }
+  [[nodiscard]] std::uint64_t cluster_bytes() const { return cluster_mask_ + 1; }
 
   // REQUIRES: guest_offset < size_bytes().
   [[nodiscard]] Result<Place> find(std::uint64_t guest_offset) const {
     const std::uint64_t word = page_word(guest_offset);
-    if (tag_of(word) == PageTag::packed) [[likely]]
-      return packed_place(word, guest_offset);
-    if (tag_of(word) == PageTag::uniform) return uniform_place(word, guest_offset);
-    return find_slowly(guest_offset);
+    switch (tag_of(word)) {
+      case PageTag::packed:
+        [[likely]] return packed_place(word, guest_offset);
+      case PageTag::uniform:
+        return uniform_place(word, guest_offset);
+      case PageTag::packed_wide:
+        return packed_place<SourceTable::kWideBits>(word, guest_offset);
+      default:
+        return find_slowly(guest_offset);
+    }
   }
 
-  // find() for many at once. REQUIRES: both spans are of one size.
+  // find() for many at once: with many to wait for at the same time, it takes less than half the
+  // time where they are far apart. REQUIRES: both spans are of one size.
   [[nodiscard]] Status find_many(std::span<const std::uint64_t> guest_offsets,
                                  std::span<Place> places) const;
 
@@ -79,44 +87,56 @@ class ClusterMap {
 
   // A page word, from its lowest bit on:
   //   unknown: 0.
-  //   uniform: tag (2), source (23), offset in the file of the page's first byte, in sectors (39).
-  //   packed: tag (2), source bits of an entry (14), block of the dictionary (16), entries (32).
-  //   list: tag (2) and all other bits of a pointer.
-  enum class PageTag : std::uint8_t { unknown, uniform, packed, list };
+  //   uniform: tag (3), source (23), offset in the file of the page's first byte, in sectors (38).
+  //   packed, packed_wide: tag (12), block of the dictionary (16; times 4 KiB it is where it lies),
+  //       0 (4), number of the page of entries (32). They differ in SourceTable's bits.
+  //   list: tag (3) and all other bits of a pointer.
+  enum class PageTag : std::uint8_t { unknown, uniform, packed, packed_wide, list };
+  static constexpr std::uint64_t kTagMask = 7;
+  static constexpr unsigned kUniformSourceBits = 23;
+  static constexpr unsigned kUniformShift = 3 + kUniformSourceBits;
+  static constexpr unsigned kBlockShift = 12;
+  static_assert(SourceTable::kBlockSources * sizeof(ClusterSource) == 1U << kBlockShift);
+  static_assert(SourceTable::kMaxBlocks * SourceTable::kBlockSources == 1U << kUniformSourceBits);
 
   ClusterMap() = default;
 
-  [[nodiscard]] static PageTag tag_of(std::uint64_t word) { return static_cast<PageTag>(word & 3); }
+  [[nodiscard]] static PageTag tag_of(std::uint64_t word) {
+    return static_cast<PageTag>(word & kTagMask);
+  }
   [[nodiscard]] std::uint64_t page_word(std::uint64_t guest_offset) const {
-    return std::atomic_ref(pages_[guest_offset >> page_shift_]).load(std::memory_order_acquire);
+    std::uint64_t& word = pages_[guest_offset >> cluster_shift_ >> kPageClusterBits];
+    return std::atomic_ref(word).load(std::memory_order_acquire);
   }
   [[nodiscard]] std::uint32_t* entry_at(std::uint64_t word, std::uint64_t guest_offset) const {
     return entries_ + (word >> 32) * kPageClusters +
            ((guest_offset >> cluster_shift_) & (kPageClusters - 1));
   }
+  template <unsigned SourceBits = SourceTable::kNarrowBits>
   [[nodiscard]] Place packed_place(std::uint64_t word, std::uint64_t guest_offset) const {
     // Acquire: with a source that was added for it, where it was written later than the page.
     const std::uint32_t entry =
         std::atomic_ref(*entry_at(word, guest_offset)).load(std::memory_order_acquire);
-    const unsigned bits = static_cast<unsigned>(word >> 2) & 31;
-    const ClusterSource& source = sources_[((word >> 16) & 0xffff) * SourceTable::kBlockSources +
-                                           (entry & ((1U << bits) - 1))];
-    const std::uint64_t in_cluster = guest_offset & (cluster_bytes() - 1);
+    const ClusterSource* const dictionary =
+        sources_ + ((word >> kBlockShift) & 0xffff) * SourceTable::kBlockSources;
+    const ClusterSource& source = dictionary[entry & ((1U << SourceBits) - 1)];
     return {source.kind, source.link, source.file,
-            source.base + (std::uint64_t{entry >> bits} << source.shift) + in_cluster};
+            source.base + (entry >> SourceBits) * source.unit + (guest_offset & cluster_mask_)};
   }
   [[nodiscard]] Place uniform_place(std::uint64_t word, std::uint64_t guest_offset) const {
-    const ClusterSource& source = sources_[(word >> 2) & 0x7fffff];
-    const std::uint64_t in_page = guest_offset & ((std::uint64_t{1} << page_shift_) - 1);
-    return {source.kind, source.link, source.file, (word >> 25) * 512 + in_page};
+    const ClusterSource& source = sources_[(word >> 3) & ((1U << kUniformSourceBits) - 1)];
+    const std::uint64_t in_page = guest_offset & page_mask_;
+    return {source.kind, source.link, source.file,
+            (word >> kUniformShift) * kSectorBytes + in_page};
   }
   [[nodiscard]] Result<Place> find_slowly(std::uint64_t guest_offset) const;
 
   std::uint64_t* pages_ = nullptr;
   std::uint32_t* entries_ = nullptr;
   const ClusterSource* sources_ = nullptr;
+  std::uint64_t cluster_mask_ = 0;  // in a cluster
+  std::uint64_t page_mask_ = 0;     // in a page
   unsigned cluster_shift_ = 0;
-  unsigned page_shift_ = 0;
   std::uint64_t size_bytes_ = 0;
   std::unique_ptr<Impl> impl_;
 };

@@ -51,6 +51,7 @@ struct Style {
   std::uint64_t file_bytes = 16 * kMiB;
   std::uint64_t holes = 30;       // in 100
   std::uint64_t contiguous = 50;  // in 100
+  std::uint64_t long_runs = 12;   // in 100
 };
 
 // Files and links that live as long as the test.
@@ -65,7 +66,7 @@ class World {
     ExtentList list;
     std::uint64_t place = 0;
     for (std::uint64_t at = 0; at < size;) {
-      const std::uint64_t units = below(random, 8) == 0 ? 1 + below(random, 900) : 1;
+      const std::uint64_t units = below(random, 100) < style.long_runs ? 1 + below(random, 900) : 1;
       Extent extent{.guest_offset = at, .length = std::min(units * style.unit, size - at)};
       at += extent.length;
       if (below(random, 100) >= style.holes) {
@@ -168,6 +169,7 @@ Style random_style(Random& random) {
   style.file_bytes = kFileBytes[below(random, std::size(kFileBytes))];
   style.holes = below(random, 100);
   style.contiguous = below(random, 101);
+  style.long_runs = below(random, 3) * 8;
   return style;
 }
 
@@ -220,6 +222,46 @@ TEST(ClusterMap, AgreesWithTheChainBeforeAndAfterChanges) {
   }
 }
 
+TEST(ClusterMap, PagesMayHaveAnyNumberOfSources) {
+  Random random(9);
+  World world;
+  const Style style{.unit = 4096,
+                    .files = 700,
+                    .file_bytes = 100 * kTiB,
+                    .holes = 5,
+                    .contiguous = 0,
+                    .long_runs = 0};
+  world.add_link(random, 5 * kMiB + 512, 4096, style);
+  const ChainMap chain = world.chain();
+  const auto map = make(chain);
+  Shadow shadow(chain);
+  ASSERT_NO_FATAL_FAILURE(shadow.expect_all(*map));
+  std::vector<const File*> files(1500);
+  for (const File*& file : files) file = &world.add_file();
+  for (int i = 0; i < 3000; ++i) ASSERT_NO_FATAL_FAILURE(change(random, *map, shadow, files));
+  ASSERT_NO_FATAL_FAILURE(shadow.expect_all(*map));
+}
+
+TEST(ClusterMap, APageWithoutRoomForASourceFindsOtherRoom) {
+  World world;
+  world.add_link({{.guest_offset = 0, .length = 4 * kMiB}}, 4096);
+  const ChainMap chain = world.chain();
+  const auto map = make(chain);
+  Shadow shadow(chain);
+  // More files than any dictionary can have, cluster by cluster in one page; in the end, more than
+  // all can have together.
+  for (std::uint64_t i = 0; i < 20000; ++i) {
+    const Extent extent{.guest_offset = i % 400 * 4096,
+                        .length = 4096,
+                        .kind = ExtentKind::data,
+                        .file = &world.add_file(),
+                        .file_offset = i * kTiB};
+    ASSERT_TRUE(IsOk(map->set_data(extent.guest_offset, 4096, *extent.file, extent.file_offset)));
+    shadow.set(extent);
+  }
+  ASSERT_NO_FATAL_FAILURE(shadow.expect_all(*map));
+}
+
 TEST(ClusterMap, FindsManyAtOnce) {
   Random random(3);
   World world;
@@ -270,15 +312,18 @@ TEST(ClusterMap, LoadingLeavesChangesAlone) {
   World world;
   world.add_link(random, 80 * kMiB, 4096, {});
   const ChainMap chain = world.chain();
-  const auto map = make(chain);
   const File& file = world.add_file();
-  ASSERT_TRUE(IsOk(map->set_data(30 * kMiB, 4 * kMiB, file, 0)));
-  ASSERT_TRUE(IsOk(map->load(0, 80 * kMiB)));
-  EXPECT_EQ(map->find(31 * kMiB)->file, &file);
   Shadow shadow(chain);
   shadow.set(
       {.guest_offset = 30 * kMiB, .length = 4 * kMiB, .kind = ExtentKind::data, .file = &file});
-  shadow.expect_all(*map);
+  for (const bool at_once : {false, true}) {
+    const auto map = make(chain);
+    ASSERT_TRUE(IsOk(map->set_data(30 * kMiB, 4 * kMiB, file, 0)));
+    if (at_once) {
+      ASSERT_TRUE(IsOk(map->load(0, 80 * kMiB)));
+    }
+    ASSERT_NO_FATAL_FAILURE(shadow.expect_all(*map));
+  }
 }
 
 // A link that computes its extents, so that it may have any number of them.

@@ -10,7 +10,7 @@ namespace grainmill {
 namespace {
 
 // Whether each cluster is of one piece. The end of the list may be that of the disk.
-bool aligned(const ExtentList& list, unsigned cluster_shift) {
+bool aligned(std::span<const Extent> list, unsigned cluster_shift) {
   const std::uint64_t mask = (std::uint64_t{1} << cluster_shift) - 1;
   return std::ranges::none_of(
       list, [mask](const Extent& extent) { return (extent.guest_offset & mask) != 0; });
@@ -24,7 +24,7 @@ class Packer {
   }
 
   // Returns false if there are too many sources.
-  [[nodiscard]] bool add(const ExtentList& list) {
+  [[nodiscard]] bool add(std::span<const Extent> list) {
     const std::uint64_t begin = list.front().guest_offset;
     for (const Extent& extent : list) {
       if (extent.kind == ExtentKind::hole) continue;
@@ -91,9 +91,10 @@ class Packer {
 };
 
 // The largest power of two that all places in files are multiples of.
-unsigned common_shift(const ExtentList& list, unsigned cluster_shift) {
+unsigned common_shift(std::span<const Extent> list, unsigned cluster_shift) {
   std::uint64_t bits = std::uint64_t{1} << cluster_shift;
-  for (const Extent& extent : list) bits |= extent.file_offset;
+  for (const Extent& extent : list)
+    if (extent.kind == ExtentKind::data) bits |= extent.file_offset;
   return static_cast<unsigned>(std::countr_zero(bits));
 }
 
@@ -105,11 +106,6 @@ Extent plain(const Extent& extent) {
   if (!extent.reads_as_zero()) out.file = extent.file;
   if (extent.kind == ExtentKind::data) out.file_offset = extent.file_offset;
   return out;
-}
-
-bool goes_on(const Extent& last, const Extent& next) {
-  if (last.kind != next.kind || last.link != next.link || last.file != next.file) return false;
-  return last.kind != ExtentKind::data || last.file_offset + last.length == next.file_offset;
 }
 
 void append_plain(ExtentList& list, const Extent& next) {
@@ -136,7 +132,7 @@ ExtentList spliced(const ExtentList& list, const Extent& change) {
   return out;
 }
 
-std::optional<PageEntries> page_entries(const ExtentList& list, unsigned cluster_shift) {
+std::optional<PageEntries> page_entries(std::span<const Extent> list, unsigned cluster_shift) {
   if (!aligned(list, cluster_shift)) return std::nullopt;
   // Slots as large as clusters reach furthest and are shared by most. Where the places of clusters
   // have nothing in common, smaller slots save sources; in the end every cluster may have its own.

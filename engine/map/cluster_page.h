@@ -19,8 +19,14 @@ inline constexpr std::uint64_t kPageClusters = std::uint64_t{1} << kPageClusterB
 // An extent with no more than what a ClusterMap keeps of it.
 [[nodiscard]] Extent plain(const Extent& extent);
 
-// Whether `next` goes on where `last` ends, of plain extents: both are then one.
-[[nodiscard]] bool goes_on(const Extent& last, const Extent& next);
+// Whether `next` goes on where `last` ends, so that both are one to a ClusterMap.
+[[nodiscard]] inline bool goes_on(const Extent& last, const Extent& next) {
+  if (last.kind != next.kind) return false;
+  if (last.kind == ExtentKind::hole) return true;
+  if (last.link != next.link || (last.kind != ExtentKind::zero && last.file != next.file))
+    return false;
+  return last.kind != ExtentKind::data || last.file_offset + last.length == next.file_offset;
+}
 
 // Appends, or grows the last one. REQUIRES: plain extents.
 void append_plain(ExtentList& list, const Extent& next);
@@ -36,9 +42,9 @@ struct PageEntries {
   std::array<std::uint32_t, kPageClusters> slot{};
 };
 
-// Takes a page apart. nullopt: not all of it can be told in entries. REQUIRES: `list` begins where
-// the page does, and ends there or at the end of the disk; plain extents.
-[[nodiscard]] std::optional<PageEntries> page_entries(const ExtentList& list,
+// Takes a page apart. nullopt: not all of it can be told in entries. REQUIRES: `extents` begin
+// where the page does, and end there or at the end of the disk.
+[[nodiscard]] std::optional<PageEntries> page_entries(std::span<const Extent> extents,
                                                       unsigned cluster_shift);
 
 }  // namespace grainmill

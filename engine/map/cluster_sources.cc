@@ -4,6 +4,7 @@
 #include "engine/base/arith.h"
 
 #include <algorithm>
+#include <bit>
 #include <memory>
 
 namespace grainmill {
@@ -31,28 +32,13 @@ ClusterSource source_for(const Extent& extent, unsigned shift, unsigned slot_bit
   const std::uint64_t slot_mask = (std::uint64_t{1} << shift) - 1;
   const std::uint64_t window_mask = (std::uint64_t{1} << (shift + slot_bits)) - 1;
   source.base = extent.file_offset & (~window_mask | slot_mask);
-  source.shift = static_cast<std::uint8_t>(shift);
+  source.unit = slot_mask + 1;
   return source;
-}
-
-std::optional<std::uint32_t> slot_in(const ClusterSource& source, const Extent& extent,
-                                     unsigned slot_bits) {
-  if (source.kind != extent.kind) return std::nullopt;
-  if (extent.kind == ExtentKind::hole) return 0;
-  if (source.link != extent.link) return std::nullopt;
-  if (extent.kind == ExtentKind::zero) return 0;
-  if (source.file != extent.file) return std::nullopt;
-  if (extent.kind == ExtentKind::deflated) return 0;
-  const std::uint64_t distance = extent.file_offset - source.base;  // wraps: then it is too far
-  const std::uint64_t slot = distance >> source.shift;
-  if (slot << source.shift != distance || slot >> slot_bits != 0) return std::nullopt;
-  return static_cast<std::uint32_t>(slot);
 }
 
 std::size_t SourceTable::Hash::operator()(const ClusterSource& source) const {
   const std::uint64_t parts[] = {reinterpret_cast<std::uintptr_t>(source.file), source.base,
-                                 std::uint64_t{source.link} << 16 |
-                                     std::uint64_t{source.shift} << 8 |
+                                 source.unit << 40 ^ std::uint64_t{source.link} << 8 ^
                                      static_cast<std::uint64_t>(source.kind)};
   std::uint64_t hash = 0;
   for (const std::uint64_t part : parts) {

@@ -6,6 +6,7 @@
 #include "engine/io/huge_memory.h"
 #include "engine/map/extent.h"
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -16,13 +17,13 @@
 namespace grainmill {
 
 // What the packed entries of a ClusterMap have in common, so that 32 bits are enough for the rest:
-// an entry is a source and a slot in it, and stands for `base + (slot << shift)` in the file.
+// an entry is a source and a slot in it, and stands for `base + slot * unit` in the file.
 struct alignas(32) ClusterSource {
   const File* file = nullptr;  // data and deflated
   std::uint64_t base = 0;      // data
+  std::uint64_t unit = 1;      // data: a power of two
   std::uint32_t link = 0;      // 0 for holes
   ExtentKind kind = ExtentKind::hole;
-  std::uint8_t shift = 0;  // data
 
   bool operator==(const ClusterSource&) const = default;
 };
@@ -32,8 +33,20 @@ struct alignas(32) ClusterSource {
 [[nodiscard]] ClusterSource source_for(const Extent& extent, unsigned shift, unsigned slot_bits);
 
 // The slot of `source` that is what begins `extent`; nullopt if there is none.
-[[nodiscard]] std::optional<std::uint32_t> slot_in(const ClusterSource& source,
-                                                   const Extent& extent, unsigned slot_bits);
+[[nodiscard]] inline std::optional<std::uint32_t> slot_in(const ClusterSource& source,
+                                                          const Extent& extent,
+                                                          unsigned slot_bits) {
+  if (source.kind != extent.kind) return std::nullopt;
+  if (extent.kind == ExtentKind::hole) return 0;
+  if (source.link != extent.link) return std::nullopt;
+  if (extent.kind == ExtentKind::zero) return 0;
+  if (source.file != extent.file) return std::nullopt;
+  if (extent.kind == ExtentKind::deflated) return 0;
+  const std::uint64_t distance = extent.file_offset - source.base;  // wraps: then it is too far
+  const std::uint64_t slot = distance >> std::countr_zero(source.unit);
+  if ((distance & (source.unit - 1)) != 0 || slot >> slot_bits != 0) return std::nullopt;
+  return static_cast<std::uint32_t>(slot);
+}
 
 // All sources, in dictionaries: neighbours of which the first is the hole. Pages that need the same
 // sources share a dictionary; it grows in place, so that what refers to it stays as it is.
