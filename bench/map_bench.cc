@@ -133,6 +133,7 @@ class Workload {
   classic::Chain<Cache>& classic_of(std::optional<classic::Chain<Cache>>& chain) {
     if (chain) return *chain;
     std::vector<classic::Link<Cache>> links;
+    links.reserve(paths_.size());
     const classic::Geometry geometry{layout_.shape(), layout_.directory_offset(), 0};
     for (const std::string& path : paths_)
       links.push_back(value_of(
@@ -224,7 +225,7 @@ void lookup_in_map(benchmark::State& state, Workload& workload, const Sequence& 
     for (std::size_t i = 0; i < grains.size(); ++i) {
       const Result<Place> place = map.find(grains[i] * kGrainBytes + kInside);
       if (!place) [[unlikely]]
-        require(Status(std::unexpected(place.error())));
+        throw_error(place.error());
       take(i, as_place(*place));
     }
   });
@@ -250,7 +251,7 @@ void lookup_in_classic(benchmark::State& state, const ChainLayout& layout,
     for (std::size_t i = 0; i < grains.size(); ++i) {
       const Result<classic::Found> found = chain.find(grains[i] * kGrainBytes + kInside);
       if (!found) [[unlikely]]
-        require(Status(std::unexpected(found.error())));
+        throw_error(found.error());
       take(i, GrainPlace{found->stored, found->link, found->file_offset});
     }
   });

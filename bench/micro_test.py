@@ -25,7 +25,7 @@ def run(name: str, number: int, ns: float, **more: float) -> Run:
 
 def result(*runs: Run) -> dict[str, Any]:
     return {"date": "2026-01-01T00:00:00Z", "quick": False, "rounds": 2, "runs": list(runs),
-            "machine": {"cores": 2, "cpu": "a processor"}}
+            "machine": {"cores": 2, "cpu": "a processor", "load_before": 0.5}}
 
 
 class ReadGoogle(unittest.TestCase):

@@ -32,6 +32,7 @@ Geometry geometry_of(const ChainLayout& layout) {
 template <typename Cache>
 Chain<Cache> open_chain(const ChainLayout& layout, const std::vector<std::string>& paths) {
   std::vector<Link<Cache>> links;
+  links.reserve(paths.size());
   for (const std::string& path : paths)
     links.push_back(value_of(
         Link<Cache>::open(value_of(posix_file_system().open_write(path)), geometry_of(layout))));

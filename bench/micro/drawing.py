@@ -40,6 +40,7 @@ def draw_bar(group: Group, scheme: str, y: float, most: float) -> list[str]:
 def conditions(result: dict[str, Any]) -> str:
     machine = result["machine"]
     words = [f"one of {machine['cores']} cores of {machine['cpu']}",
+             f"load of others {machine['load_before']:.1f}",
              f"median of {result['rounds']} rounds", result["date"][:10]]
     return ", ".join(words) + ("; SMOKE TEST, not a measurement" if result["quick"] else "")
 
@@ -51,8 +52,8 @@ def draw(result: dict[str, Any]) -> str:
     most = max(series.median_ns for group in groups for series in group.schemes.values())
     body = [text(MARGIN, 22, "Nanoseconds to find a grain (shorter is better; logarithmic scale)",
                  ' font-size="15" font-weight="bold"'),
-            text(MARGIN, 40, f"{disk}, tables in memory. ×: times as long as grainmill. memory "
-                             "alone: one load from an array as large as the tables.")]
+            text(MARGIN, 40, f"{disk}. ×: times as long as grainmill. memory alone: one load from "
+                             "an array as large as its tables.")]
     y = HEAD_HEIGHT
     for group in groups:
         body.append(text(MARGIN, y + TITLE_HEIGHT - 9, group.title.rpartition("/")[2],

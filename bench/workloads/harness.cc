@@ -42,8 +42,10 @@ void require(bool right, std::string_view what) {
 }
 
 void require(const Status& status) {
-  if (!status) throw std::runtime_error(status.error().to_string());
+  if (!status) throw_error(status.error());
 }
+
+void throw_error(const Error& error) { throw std::runtime_error(error.to_string()); }
 
 int run_benchmarks(int argc, char** argv, void (*add_benchmarks)()) {
   // The last of two flags counts.

@@ -25,11 +25,12 @@ enum class Scale : std::uint8_t { tiny, brief, full };
 
 void require(bool right, std::string_view what);
 void require(const Status& status);
+[[noreturn]] void throw_error(const Error& error);
 
 // The value, or an exception that says why there is none.
 template <typename T>
 [[nodiscard]] T value_of(Result<T> result) {
-  if (!result) require(Status(std::unexpected(std::move(result).error())));
+  if (!result) throw_error(result.error());
   return *std::move(result);
 }
 
