@@ -123,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(
                           "zeroed", {.header_version = 2, .zero_grains = ZeroGrains::gte_one}, {}},
                       Shape{"stream_optimized", {}, {.kind = Kind::stream_optimized}},
                       Shape{"vmfs_sparse", {}, {.kind = Kind::vmfs_sparse}}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& shape) { return shape.param.name; });
 
 TEST(Commit, RefusesWhatIsNoSnapshotOrDoesNotMatch) {
   const TempDir folder;

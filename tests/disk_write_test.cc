@@ -244,7 +244,7 @@ TEST_P(DiskWriteTest, RefusesRangesOutsideTheDisk) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DiskWriteTest, ::testing::ValuesIn(shapes()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& shape) { return shape.param.name; });
 
 TEST(DiskWriteRefusals, NameTheReason) {
   const TempDir folder;

@@ -210,7 +210,7 @@ TEST_P(DiskPowerCutTest, RecoversFromACrashWithinARecovery) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, DiskPowerCutTest, ::testing::ValuesIn(shapes()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& shape) { return shape.param.name; });
 
 }  // namespace
 }  // namespace grainmill::testing
