@@ -41,7 +41,7 @@ Result<Pair> inspect(FileSystem& files, const CommitOptions& options) {
   if (!snapshot.content_id || !parent.content_id)
     return fail(ErrorKind::unsupported, snapshot.content_id ? parent_path : options.snapshot,
                 "has no content ID (CID), so nothing could tell that the parent has changed");
-  const Pair pair{*snapshot.parent, parent_path, *snapshot.content_id, *parent.content_id};
+  Pair pair{*snapshot.parent, parent_path, *snapshot.content_id, *parent.content_id};
   if (pair.parent_id != pair.named.content_id && !pair.interrupted()) {
     // Says what is wrong with the chain in the words of whoever opens it.
     GM_TRY(const Disk refused, Disk::open(files, options.snapshot, options.disk));

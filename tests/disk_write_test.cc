@@ -178,6 +178,7 @@ TEST_P(DiskWriteTest, TakesWritesFromManyThreads) {
   constexpr std::uint64_t kStep = 3 * kSectorBytes;
   // Neighbouring pieces of one grain by different threads, and readers and flushes in between.
   std::vector<std::thread> threads;
+  threads.reserve(kThreads);
   for (std::uint64_t thread = 0; thread < kThreads; ++thread)
     threads.emplace_back([&, thread] {
       std::vector<std::byte> got(kStep);

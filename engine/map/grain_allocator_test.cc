@@ -21,7 +21,7 @@ constexpr std::uint32_t kEntries = 512;
 constexpr std::uint64_t kDirectory = 21 * kSectorBytes;
 constexpr std::uint64_t kRedundant = 22 * kSectorBytes;
 constexpr std::uint64_t kTables = 32 * kSectorBytes;  // of the primary copy
-constexpr std::uint64_t kTableBytes = kEntries * 4;
+constexpr std::uint64_t kTableBytes = std::uint64_t{kEntries} * 4;
 
 // An extent of 64 MiB, two tables in each copy.
 class GrainAllocatorTest : public ::testing::Test {
@@ -81,6 +81,7 @@ TEST_F(GrainAllocatorTest, NeverTakesOneTwice) {
   const auto allocator = open();
   std::vector<std::vector<std::uint64_t>> taken(4);
   std::vector<std::thread> threads;
+  threads.reserve(taken.size());
   for (auto& mine : taken)
     threads.emplace_back([&allocator, &mine] {
       for (int i = 0; i < 1000; ++i) mine.push_back(allocator->take(1 + i % 2).value());

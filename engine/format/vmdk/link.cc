@@ -98,13 +98,14 @@ Status VmdkLink::check() const {
 
 void VmdkLink::Builder::make_writable(std::string text, FileSystem& files,
                                       const std::optional<Place>& place) {
-  if (place) {
-    link_->store_.emplace(*link_->pieces_.front().map->write_target().file, place->offset,
-                          place->room, text);
-  } else {
+  if (!place) {
     link_->stands_alone_ = true;
     link_->store_.emplace(std::move(link_->descriptor_), files, std::move(text));
+    return;
   }
+  if (link_->pieces_.empty()) return;
+  File* file = link_->pieces_.front().map->write_target().file;
+  if (file != nullptr) link_->store_.emplace(*file, place->offset, place->room, text);
 }
 
 Status VmdkLink::begin() {
