@@ -338,13 +338,13 @@ void add(const std::string& kind, const Job& job, void (*time_ours)(benchmark::S
 std::uint64_t device_grains(std::uint64_t flush_every) {
   if (scale() == Scale::tiny) return 128;
   const std::uint64_t grains = scale() == Scale::full ? 1024 : 256;
-  return flush_every == 1 ? 128 : std::max(grains, flush_every);
+  return flush_every == 1 ? grains / 8 : std::max(grains, flush_every);
 }
 
 void add_benchmarks() {
   const std::uint64_t in_memory = scale() == Scale::tiny   ? 4096
                                   : scale() == Scale::full ? 1 << 20
-                                                           : 1 << 17;
+                                                           : 1 << 16;
   for (const bool random : {false, true})
     for (const std::uint64_t every : {kNever, kAtEnd, std::uint64_t{64}})
       add("alloc", {false, random, every, in_memory}, time_grainmill, time_classic);

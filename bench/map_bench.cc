@@ -335,7 +335,9 @@ std::vector<ChainSpec> specs() {
 }
 
 void add_lookups(const ChainSpec& spec) {
-  for (const Access access : kAllAccesses)
+  for (const Access access : kAllAccesses) {
+    if (scale() == Scale::brief && access != Access::sequential && access != Access::random)
+      continue;
     for (const Scheme& scheme : kSchemes) {
       const std::string name =
           fmt::format("lookup/{}/{}/{}", spec.name(), name_of(access), scheme.name);
@@ -344,6 +346,7 @@ void add_lookups(const ChainSpec& spec) {
         scheme.lookup(state, workload, sequence_of(access, workload.layout().grains()));
       });
     }
+  }
 }
 
 void add_benchmarks() {

@@ -75,8 +75,7 @@ def run_program(program: Path, options: argparse.Namespace, memory: Path, number
     command = [str(program), f"--benchmark_out={out}", "--benchmark_out_format=json"]
     if options.only:
         command.append(f"--benchmark_filter={options.only}")
-    if options.quick:
-        command.append("--benchmark_min_time=0.02")
+    command.append(f"--benchmark_min_time={0.02 if options.quick else 0.1}")
     environment = os.environ | {"GRAINMILL_BENCH_SCALE": "short" if options.quick else "full",
                                 "GRAINMILL_BENCH_MEMORY": str(memory),
                                 "GRAINMILL_BENCH_FOLDER": str(options.folder)}

@@ -49,7 +49,7 @@ void throw_error(const Error& error) { throw std::runtime_error(error.to_string(
 
 int run_benchmarks(int argc, char** argv, void (*add_benchmarks)()) {
   // The last of two flags counts.
-  std::string min_time = "--benchmark_min_time=0.1";
+  std::string min_time = "--benchmark_min_time=0.05";
   std::vector<char*> arguments(argv, argv + argc);
   arguments.insert(arguments.begin() + 1, min_time.data());
   int count = static_cast<int>(arguments.size());

@@ -34,7 +34,7 @@ template <typename T>
   return *std::move(result);
 }
 
-// Runs what `add_benchmarks` registers, each for a tenth of a second unless the flags say
+// Runs what `add_benchmarks` registers, each for 50 milliseconds unless the flags say
 // otherwise.
 [[nodiscard]] int run_benchmarks(int argc, char** argv, void (*add_benchmarks)());
 
