@@ -28,6 +28,14 @@ using ::testing::HasSubstr;
 
 constexpr std::uint64_t kSize = 1 << 20;
 
+// Under a sanitizer nbdkit (with any plugin) hangs in exit(), in a library of its own, once a call
+// has failed and its errno was put into words.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kHangsAfterFailedCalls = true;
+#else
+constexpr bool kHangsAfterFailedCalls = false;
+#endif
+
 class Plugin : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -87,6 +95,10 @@ TEST_F(Plugin, RefusesParametersThatItDoesNotKnow) {
   expect_refused({image, "fromat=raw"}, HasSubstr("'fromat' is not a parameter"));
   expect_refused({image, "format=qcow2"}, HasSubstr("'qcow2' is not known"));
   expect_refused({image, "ignore-cid=maybe"}, HasSubstr("neither true nor false"));
+}
+
+TEST_F(Plugin, SaysThatThereIsNoImage) {
+  if (kHangsAfterFailedCalls) GTEST_SKIP() << "sanitized";
   expect_refused({"file=/nowhere/disk.vmdk"}, HasSubstr("No such file"));
 }
 
@@ -125,6 +137,7 @@ TEST_F(Plugin, DoesNotWriteAboveAParentThatChanged) {
 }
 
 TEST_F(Plugin, KeepsToTheFilesThatItMayOpen) {
+  if (kHangsAfterFailedCalls) GTEST_SKIP() << "sanitized";
   const BuiltDisk disk = build_disk(dir_.path(), "disk", parse_layout("1m:A | 1m:^"));
   fs::create_directory(dir_ / "elsewhere");
   const fs::path parent = disk.links[0].path;

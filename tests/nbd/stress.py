@@ -86,6 +86,7 @@ class Load:
         self.in_flight = args.in_flight
         self.fua_share = 0.02
         self.connections = []
+        self.finished = []
         for _ in range(args.connections):
             handle = nbd.NBD()
             handle.add_meta_context("base:allocation")
@@ -137,10 +138,7 @@ class Load:
         length = request.end - request.begin
 
         def completed(error):
-            if error.value != 0:
-                raise Wrong(f"{request.kind} [{request.begin:#x}, {request.end:#x}) failed: "
-                            f"{os.strerror(error.value)}")
-            self.finished.append((handle, request))
+            self.finished.append((handle, request, error.value))  # an exception would go nowhere
             return 1
 
         if request.kind == "write":
@@ -179,7 +177,7 @@ class Load:
             events |= (select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0)
             handles[handle.aio_get_fd()] = handle
             poll.register(handle.aio_get_fd(), events)
-        self.finished = []
+        self.finished.clear()
         ready = poll.poll(30_000)
         if not ready:
             raise Wrong("no answer for 30 s: " + ", ".join(r.kind for r in self.under_way))
@@ -188,7 +186,9 @@ class Load:
                 handles[descriptor].aio_notify_read()
             elif event & select.POLLOUT:
                 handles[descriptor].aio_notify_write()
-        for handle, request in self.finished:
+        for handle, request, error in self.finished:
+            if error != 0:
+                raise Wrong(f"{request.kind} [{request.begin:#x}, {request.end:#x}) failed: {os.strerror(error)}")
             self.done[request.kind] += 1
             self.bytes += request.end - request.begin
             if self.answered(handle, request):
