@@ -92,7 +92,8 @@ Status PosixFile::resize(std::uint64_t size_bytes) {
 }
 
 Status PosixFile::sync() {
-  if (::fsync(descriptor_) == 0) return {};
+  // Times are all that fdatasync(2) may lose: it waits for sizes and for where the bytes are.
+  if (::fdatasync(descriptor_) == 0) return {};
   return std::unexpected(os_error(errno, path(), "sync to the device"));
 }
 

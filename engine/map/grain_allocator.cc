@@ -19,7 +19,7 @@ constexpr std::uint64_t kMaxFileBytes = (std::uint64_t{1} << 32) * kSectorBytes;
 // The file grows by this much at a time: a resize for every grain would cost more than the grain.
 constexpr std::uint64_t kGrowBytes = 16 * kMiB;
 // Entries in memory at most, 16 bytes each; then the tables are written whether asked or not.
-constexpr std::size_t kMaxChanges = 65536;
+constexpr std::size_t kMaxChanges = 262144;
 // A table that changes in more pieces than this is read, changed and written as a whole.
 constexpr std::size_t kMaxPieces = 4;
 // Tables that are made together.
@@ -121,12 +121,14 @@ Status GrainAllocator::flush_now() {
   }
   if (changes.empty()) return unsynced ? file_.sync() : Status{};
 
-  // Zeroed first, then stored: of two changes of one grain the last one counts.
-  std::ranges::stable_sort(changes, {}, &Change::grain);
-  const auto last =
+  // Zeroed first, then stored: of two changes of one grain the further one counts, which is last.
+  std::ranges::sort(changes, [](const Change& a, const Change& b) {
+    return a.grain != b.grain ? a.grain < b.grain : a.entry < b.entry;
+  });
+  const auto kept =
       std::unique(changes.rbegin(), changes.rend(),
                   [](const Change& a, const Change& b) { return a.grain == b.grain; });
-  changes.erase(changes.begin(), last.base());
+  changes.erase(changes.begin(), kept.base());
 
   GM_CHECK(make_tables(changes));
   GM_CHECK(file_.sync());
@@ -177,37 +179,36 @@ Status GrainAllocator::write_changes(std::span<const Change> changes) {
     const std::uint64_t table = changes[begin].grain / entries;
     std::size_t end = begin;
     while (end < changes.size() && changes[end].grain / entries == table) ++end;
-    for (const Copy& copy : copies_)
-      GM_CHECK(write_to_table(copy.directory[table] * kSectorBytes,
-                              changes.subspan(begin, end - begin)));
+    GM_CHECK(write_to_tables(table, changes.subspan(begin, end - begin)));
     begin = end;
   }
   return {};
 }
 
-// All changes are of one table.
-Status GrainAllocator::write_to_table(std::uint64_t table_offset, std::span<const Change> changes) {
-  const std::uint64_t first = changes.front().grain;
-  const std::uint64_t count = changes.back().grain - first + 1;
+// All changes are of one table. Many pieces of it are written as one, with what lies between them:
+// both copies say the same.
+Status GrainAllocator::write_to_tables(std::uint64_t table, std::span<const Change> changes) {
   std::size_t pieces = 1;
   for (std::size_t i = 1; i < changes.size(); ++i)
     pieces += changes[i].grain == changes[i - 1].grain + 1 ? 0 : 1;
-
-  const auto place = [&](std::uint64_t grain) {
-    return table_offset + grain % layout_.shape.entries_per_table * 4;
-  };
-  std::vector<std::byte> bytes(count * 4);
-  if (pieces > 1) GM_CHECK(file_.read_exact_at(place(first), bytes));
+  const std::uint64_t first = changes.front().grain;
+  std::vector<std::byte> bytes((changes.back().grain - first + 1) * 4);
+  const std::uint64_t place = first % layout_.shape.entries_per_table * 4;
+  if (pieces > kMaxPieces)
+    GM_CHECK(file_.read_exact_at(copies_.front().directory[table] * kSectorBytes + place, bytes));
   for (const Change& change : changes)
     store_le(bytes.data() + (change.grain - first) * 4, change.entry);
-  if (pieces == 1 || pieces > kMaxPieces) return file_.write_at(place(first), bytes);
 
   for (std::size_t begin = 0; begin < changes.size();) {
     std::size_t end = begin + 1;
-    while (end < changes.size() && changes[end].grain == changes[end - 1].grain + 1) ++end;
-    const std::uint64_t grain = changes[begin].grain;
-    GM_CHECK(file_.write_at(place(grain),
-                            std::span(bytes).subspan((grain - first) * 4, (end - begin) * 4)));
+    while (end < changes.size() &&
+           (pieces > kMaxPieces || changes[end].grain == changes[end - 1].grain + 1))
+      ++end;
+    const std::uint64_t skip = (changes[begin].grain - first) * 4;
+    const std::uint64_t size = (changes[end - 1].grain - changes[begin].grain + 1) * 4;
+    for (const Copy& copy : copies_)
+      GM_CHECK(file_.write_at(copy.directory[table] * kSectorBytes + place + skip,
+                              std::span(bytes).subspan(skip, size)));
     begin = end;
   }
   return {};

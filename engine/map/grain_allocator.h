@@ -85,7 +85,7 @@ class GrainAllocator {
   [[nodiscard]] Status make_tables(std::span<const Change> changes);
   [[nodiscard]] Status make_table_group(Copy& copy, std::uint64_t table);
   [[nodiscard]] Status write_changes(std::span<const Change> changes);
-  [[nodiscard]] Status write_to_table(std::uint64_t table_offset, std::span<const Change> changes);
+  [[nodiscard]] Status write_to_tables(std::uint64_t table, std::span<const Change> changes);
   [[nodiscard]] Status name_tables(Copy& copy);
 
   File& file_;
