@@ -30,6 +30,7 @@ using enum Kind;
 constexpr const char* kMake = "/usr/sbin/mke2fs";
 constexpr const char* kCheck = "/usr/sbin/e2fsck";
 constexpr const char* kDebug = "/usr/sbin/debugfs";
+constexpr const char* kTrim = "/usr/sbin/fstrim";
 
 class FuseFile {
  public:
@@ -137,7 +138,7 @@ class FileSystemInside : public ::testing::TestWithParam<WritableCase> {
     LoopMount mounted(device, dir_.path(), "discard");
     if (mounted.is_up()) {
       write_files(mounted.path());
-      expect_success({"fstrim", mounted.path()});
+      expect_success({kTrim, mounted.path()});
       return;
     }
     std::cout << "debugfs in place of the kernel: " << mounted.problem();
