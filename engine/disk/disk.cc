@@ -94,7 +94,7 @@ class ChainOpener {
 }  // namespace
 
 Result<std::unique_ptr<Link>> open_link(FileSystem& files, const std::string& path,
-                                       const DiskOptions& options) {
+                                        const DiskOptions& options) {
   GM_TRY(std::unique_ptr<File> file, files.open(path, options.open.mode));
   const Format* format = nullptr;
   if (options.format.empty()) {

@@ -231,7 +231,7 @@ std::uint64_t ClusterMap::Impl::pack_list(std::span<const Extent> extents) {
   const std::lock_guard lock(pack_mutex_);
   list_bytes_ += list->capacity() * sizeof(Extent);
   lists_.push_back(std::move(list));
-  return std::bit_cast<std::uint64_t>(lists_.back().get()) |
+  return reinterpret_cast<std::uintptr_t>(lists_.back().get()) |
          static_cast<std::uint64_t>(PageTag::list);
 }
 
