@@ -129,8 +129,14 @@ Result<CommitReport> commit(FileSystem& files, const CommitOptions& options) {
   const Status moved = Committer(own, parent, options).run(report);
   // Also after a failure: what was written is sound, and the parent should not look crashed.
   const Status closed = parent.close();
-  GM_CHECK(moved);
-  GM_CHECK(closed);
+  if (!moved || !closed) {
+    Error error = moved ? closed.error() : moved.error();
+    if (error.kind != ErrorKind::cancelled)
+      error.message +=
+          "; the commit stopped half-way and nothing is lost: run it again when this "
+          "is mended";
+    return std::unexpected(std::move(error));
+  }
   report.snapshot_linked = link_snapshot(files, options, pair);
   return report;
 }

@@ -102,8 +102,8 @@ TEST_P(CommitTest, IsFinishedWhenItIsRunAgain) {
   stopped.progress = [&](std::uint64_t /*done*/, std::uint64_t /*total*/) {};
   cancelled = true;
   EXPECT_TRUE(HasError(commit(posix_file_system(), stopped), ErrorKind::cancelled, "run it again"));
-  EXPECT_TRUE(
-      HasError(Disk::open(posix_file_system(), snapshot().string(), {}), ErrorKind::mismatch));
+  EXPECT_TRUE(HasError(Disk::open(posix_file_system(), snapshot().string(), {}),
+                       ErrorKind::mismatch, "`grainmill commit` again"));
   DiskOptions ignoring;
   ignoring.ignore_content_ids = true;
   expect_same_bytes(read_all(posix_file_system(), snapshot(), ignoring), contents_);

@@ -308,6 +308,17 @@ TEST_F(Snapshot, ReadsAsItsParentUntilItIsWrittenTo) {
   }
 }
 
+TEST_F(Snapshot, IsNotMadeOfADiskThatIsBeingWritten) {
+  make({"base.vmdk", "1M"});
+  DiskOptions writing;
+  writing.open.mode = OpenMode::read_write;
+  const Result<Disk> disk = Disk::open(posix_file_system(), (dir_ / "base.vmdk").string(), writing);
+  ASSERT_TRUE(disk) << disk.error();
+  expect_refused({"-b", "base.vmdk", "child.vmdk"}, {"base.vmdk", "in use"});
+  expect_refused({"--force", "base.vmdk", "2M"}, {"base.vmdk", "in use"});
+  EXPECT_EQ(disk->size_bytes(), kMiB);
+}
+
 TEST_F(Snapshot, FindsItsParentFromItsOwnFolder) {
   fs::create_directories(dir_ / "vm/sub");
   make({"vm/base.vmdk", "1M"});

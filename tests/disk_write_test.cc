@@ -268,6 +268,25 @@ TEST(DiskWriteRefusals, NameTheReason) {
   EXPECT_TRUE(disk.error().message.contains("rebase -u"));
 }
 
+TEST(DiskWriteRefusals, NobodyWritesTheParentsMeanwhile) {
+  const TempDir folder;
+  const BuiltDisk built = build_disk(folder.path(), "disk", parse_layout("1m:A | 1m:-"));
+  const std::string parent = built.links[0].path.string();
+  {
+    Disk disk = open_disk(built.path(), writing());
+    EXPECT_TRUE(HasError(Disk::open(posix_file_system(), parent, writing()), ErrorKind::busy));
+    EXPECT_TRUE(IsOk(Disk::open(posix_file_system(), parent, {})));
+    finish(std::move(disk));
+  }
+  const Disk writer = open_disk(parent, writing());
+  EXPECT_TRUE(
+      HasError(Disk::open(posix_file_system(), built.path().string(), writing()), ErrorKind::busy));
+  DiskOptions stable;
+  stable.open.mode = OpenMode::read_stable;
+  EXPECT_TRUE(HasError(Disk::open(posix_file_system(), parent, stable), ErrorKind::busy));
+  EXPECT_TRUE(IsOk(Disk::open(posix_file_system(), built.path().string(), {})));
+}
+
 TEST(DiskWriteRefusals, OneWriterAtATime) {
   const TempDir folder;
   const BuiltDisk built = build_disk(folder.path(), "disk", parse_layout("1m:A"));

@@ -123,7 +123,7 @@ void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
       ->type_name("FMT");
   app.add_flag_callback(
       "-U,--force-share", [] {},
-      "Accepted for qemu-img's sake: images are only ever read, and never locked");
+      "Accepted for qemu-img's sake: images that are only read are never locked");
   add_policy(app, args.disk.open.policy);
   app.add_flag("--ignore-cid", args.disk.ignore_content_ids,
                "Read a chain although its content IDs do not match");

@@ -130,7 +130,10 @@ Result<vmdk::CreateOptions> create_options(const CreateArgs& args,
 }
 
 Result<Disk> open_parent(const vmdk::ParentName& name, const CreateArgs& args, Host& host) {
-  GM_TRY(Disk disk, Disk::open(host.files, name.path, args.parent_disk));
+  // A disk that someone writes would go on changing under its snapshot.
+  DiskOptions options = args.parent_disk;
+  options.open.mode = OpenMode::read_stable;
+  GM_TRY(Disk disk, Disk::open(host.files, name.path, options));
   if (disk.depth() + 1 > Disk::kMaxDepth)
     return fail(ErrorKind::invalid_argument, name.path,
                 fmt::format("is the top of {} links already, and no more can be read: convert it "

@@ -44,12 +44,16 @@ class ChainOpener {
   }
 
   Result<std::unique_ptr<Link>> open_parent(const ParentRef& parent) {
+    // Parents are only read, for other disks may build on them; and while this disk is written,
+    // nobody else may write them.
+    const OpenMode mode =
+        options_.open.mode == OpenMode::read ? OpenMode::read : OpenMode::read_stable;
     GM_TRY(std::unique_ptr<File> file,
-           open_parent_file(files_, options_.open.policy, child_path(), parent));
+           open_parent_file(files_, options_.open.policy, child_path(), parent, mode));
     GM_TRY(const Format* format, detect_format(*file, files_));
     OpenOptions options = options_.open;
     options.partly_hidden = true;
-    options.mode = OpenMode::read;  // other disks may build on it
+    options.mode = mode;
     return format->open(std::move(file), files_, options);
   }
 
@@ -58,6 +62,13 @@ class ChainOpener {
     const bool writing = options_.open.mode == OpenMode::read_write;
     if (options_.ignore_content_ids && !writing) return {};
     const std::string& parent_path = link.files().front()->path();
+    const LinkDescription& child = links_.back()->description();
+    if (child.content_id && child.content_id == link.description().content_id)
+      return fail(ErrorKind::mismatch, child_path(),
+                  fmt::format("a commit into its parent {} was not finished (the parent has this "
+                              "snapshot's content ID {:08x} already): run `grainmill commit` "
+                              "again; nothing is lost",
+                              parent_path, *child.content_id));
     return fail(
         ErrorKind::mismatch, child_path(),
         fmt::format("expects content ID {:08x} (parentCID) of its parent, but {} has {} (CID): the "

@@ -26,7 +26,7 @@ std::string with_slashes(std::string hint) {
 
 Result<std::unique_ptr<File>> open_parent_file(FileSystem& files, const OpenPolicy& policy,
                                                const std::string& child_path,
-                                               const ParentRef& parent) {
+                                               const ParentRef& parent, OpenMode mode) {
   std::vector<std::string> candidates = {parent.hint};
   for (const std::string& other : {with_slashes(parent.hint), last_component(parent.hint)})
     if (!other.empty() && other != candidates.back()) candidates.push_back(other);
@@ -34,7 +34,7 @@ Result<std::unique_ptr<File>> open_parent_file(FileSystem& files, const OpenPoli
   std::string denial;
   std::string tried;
   for (const std::string& name : candidates) {
-    auto opened = open_named_file(files, policy, child_path, name);
+    auto opened = open_named_file(files, policy, child_path, name, mode);
     if (opened) return opened;
     const ErrorKind kind = opened.error().kind;
     if (kind != ErrorKind::not_found && kind != ErrorKind::denied) return opened;

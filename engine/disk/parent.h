@@ -16,6 +16,7 @@ namespace grainmill {
 [[nodiscard]] Result<std::unique_ptr<File>> open_parent_file(FileSystem& files,
                                                              const OpenPolicy& policy,
                                                              const std::string& child_path,
-                                                             const ParentRef& parent);
+                                                             const ParentRef& parent,
+                                                             OpenMode mode = OpenMode::read);
 
 }  // namespace grainmill

@@ -16,7 +16,9 @@ enum class Durability : std::uint8_t {
 
 enum class OpenMode : std::uint8_t {
   read,
-  read_write,  // by this program alone: fails with `busy` while another one writes the file
+  read_stable,  // while nobody writes the file: fails with `busy` if someone does, and keeps
+                // writers out that lock files as this program and qemu do
+  read_write,   // by this program alone: fails with `busy` while another one has locked the file
 };
 
 // A file that is being made and does not have its name yet. Destroying it without publish() leaves
@@ -61,9 +63,9 @@ class FileSystem {
                                                                    const std::string& relative,
                                                                    OpenMode mode) = 0;
 
-  // open_read() or open_write().
-  [[nodiscard]] Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) {
-    return mode == OpenMode::read ? open_read(path) : open_write(path);
+  // As open_read() or open_write(), in any mode. File systems without locks do without them.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) {
+    return mode == OpenMode::read_write ? open_write(path) : open_read(path);
   }
 
   // Begins a file that will be called `path`. Its folder must exist.

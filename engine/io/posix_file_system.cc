@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <span>
 #include <utility>
 
 #include <dirent.h>
@@ -77,28 +78,47 @@ int lock_byte(int descriptor, off_t offset, short type, int command) {
   return command == F_OFD_GETLK && lock.l_type != F_UNLCK ? EAGAIN : 0;
 }
 
-// Keeps other writers out, those of qemu too (its block/file-posix.c, "Image locking"): who uses a
-// permission holds a shared lock on byte 100 + its number, who does not share one with others on
-// byte 200 + its number. We read, write and resize, and let others do nothing but look without
-// locks.
-Status lock_for_writing(int descriptor, const std::string& path) {
+// What a user of a file does with it, and what others must not do meanwhile: numbers of qemu's
+// permissions (its include/block/block-common.h).
+struct LockPlan {
+  std::span<const off_t> used;
+  std::span<const off_t> unshared;
+};
+
+// Locks as qemu does (block/file-posix.c, "Image locking"), so that each keeps out of what the
+// other does: who uses a permission holds a shared lock on byte 100 + its number; who does not
+// share one with others, on byte 200 + its number.
+Status lock_as(const LockPlan& plan, int descriptor, const std::string& path) {
   constexpr off_t kUsedBase = 100;
   constexpr off_t kUnsharedBase = 200;
-  constexpr std::array<off_t, 4> kPermissions = {0, 1, 2, 3};  // read, write, rewrite, resize
-  for (const off_t permission : kPermissions) {
-    for (const off_t base : {kUsedBase, kUnsharedBase}) {
-      const int error = lock_byte(descriptor, base + permission, F_RDLCK, F_OFD_SETLK);
-      if (error == EINVAL || error == ENOLCK || error == EOPNOTSUPP) return {};  // no locks here
-      if (error != 0) return fail(ErrorKind::busy, path, "is being opened by another program");
-    }
-  }
-  for (const off_t permission : kPermissions)
-    for (const off_t base : {kUsedBase, kUnsharedBase})
-      if (lock_byte(descriptor, base + permission, F_WRLCK, F_OFD_GETLK) == EAGAIN)
-        return fail(ErrorKind::busy, path,
-                    "is in use by another program, which holds a lock on it: stop the virtual "
-                    "machine or the program that has it open");
-  return {};
+  const auto each = [&](short type, int command, off_t used_base, off_t unshared_base) {
+    for (const off_t permission : plan.used)
+      if (const int error = lock_byte(descriptor, used_base + permission, type, command);
+          error != 0)
+        return error;
+    for (const off_t permission : plan.unshared)
+      if (const int error = lock_byte(descriptor, unshared_base + permission, type, command);
+          error != 0)
+        return error;
+    return 0;
+  };
+  const int error = each(F_RDLCK, F_OFD_SETLK, kUsedBase, kUnsharedBase);
+  if (error == EINVAL || error == ENOLCK || error == EOPNOTSUPP) return {};  // no locks here
+  if (error != 0) return fail(ErrorKind::busy, path, "is being opened by another program");
+  // What is used must not be unshared by anyone, and what is not shared not used.
+  if (each(F_WRLCK, F_OFD_GETLK, kUnsharedBase, kUsedBase) == 0) return {};
+  return fail(ErrorKind::busy, path,
+              "is in use by another program, which holds a lock on it: stop the virtual machine or "
+              "the program that has it open");
+}
+
+Status lock_for(OpenMode mode, int descriptor, const std::string& path) {
+  static constexpr std::array<off_t, 4> kAll = {0, 1, 2, 3};  // read, write, rewrite, resize
+  static constexpr std::array<off_t, 1> kReading = {0};
+  static constexpr std::array<off_t, 2> kChanging = {1, 3};
+  if (mode == OpenMode::read) return {};
+  if (mode == OpenMode::read_stable) return lock_as({kReading, kChanging}, descriptor, path);
+  return lock_as({kAll, kAll}, descriptor, path);
 }
 
 // Turns an O_PATH descriptor, through which nothing has been touched yet, into a readable one.
@@ -113,12 +133,12 @@ Result<std::unique_ptr<File>> open_checked(const Descriptor& handle, const std::
   if (is_kernel_view(handle.get()))
     return fail(ErrorKind::unsupported, path,
                 "lies on a kernel file system such as /proc: only stored files are opened");
-  const int access = mode == OpenMode::read ? O_RDONLY : O_RDWR;
+  const bool writing = mode == OpenMode::read_write;
+  const int access = writing ? O_RDWR : O_RDONLY;
   Descriptor descriptor(::open(proc_name(handle.get()).c_str(), access | O_CLOEXEC));
   if (descriptor.get() < 0)
-    return std::unexpected(
-        os_error(errno, path, mode == OpenMode::read ? "open" : "open to write"));
-  if (mode == OpenMode::read_write) GM_CHECK(lock_for_writing(descriptor.get(), path));
+    return std::unexpected(os_error(errno, path, writing ? "open to write" : "open"));
+  GM_CHECK(lock_for(mode, descriptor.get(), path));
   return std::make_unique<PosixFile>(path, descriptor.release());
 }
 
@@ -196,6 +216,10 @@ class PosixFileSystem final : public FileSystem {
   }
   [[nodiscard]] Result<std::unique_ptr<File>> open_write(const std::string& path) override {
     return open_named(path, OpenMode::read_write);
+  }
+  [[nodiscard]] Result<std::unique_ptr<File>> open(const std::string& path,
+                                                   OpenMode mode) override {
+    return open_named(path, mode);
   }
 
   [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,

@@ -402,6 +402,10 @@ class Creator {
         return fail(ErrorKind::invalid_argument, path,
                     "exists already, and may hold a disk: choose another name, or replace it with "
                     "--force");
+      // Held until the new file has its name: nobody begins to write what is about to go.
+      Result<std::unique_ptr<File>> older = files_.open_write(path);
+      if (!older && older.error().kind == ErrorKind::busy) return std::unexpected(older.error());
+      if (older) replaced_.push_back(*std::move(older));
     }
     names_.push_back(path);
     return publication.add(path, there);
@@ -424,6 +428,7 @@ class Creator {
   std::string path_;
   Plan plan_;
   std::vector<std::string> names_;
+  std::vector<std::unique_ptr<File>> replaced_;
 };
 
 }  // namespace

@@ -242,7 +242,7 @@ TEST_F(CreateTest, AMonolithicDiskIsOneFile) {
   // The one table of each copy, and nothing else.
   EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 21 * kSectorBytes), 22U);
   EXPECT_EQ(load_le<std::uint32_t>(bytes.data() + 26 * kSectorBytes), 27U);
-  EXPECT_EQ(std::ranges::count(std::span(bytes).subspan(21 * 512), std::byte{0}),
+  EXPECT_EQ(std::ranges::count(std::span(bytes).subspan(21 * kSectorBytes), std::byte{0}),
             static_cast<std::ptrdiff_t>(65536 - 21 * 512 - 2));
 }
 
@@ -330,7 +330,7 @@ TEST_F(CreateTest, RefusesSizesThatNoDiskHas) {
   options_.size_bytes = 2 * kTiB - kGiB;
   EXPECT_TRUE(IsOk(make("large.vmdk")));
   options_.subformat = "twoGbMaxExtentFlat";
-  for (const std::uint64_t size : {100 * kTiB, 400 * 1024 * kTiB}) {
+  for (const std::uint64_t size : {100 * kTiB, 409600 * kTiB}) {
     options_.size_bytes = size;
     expect_refused("more than a descriptor can name");
   }

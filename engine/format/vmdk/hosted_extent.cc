@@ -145,8 +145,8 @@ Status HostedMap::map(const AddressRange& range, ExtentList& out) const {
 Status HostedMap::check_writable() const {
   if (header_.compressed())
     return fail(ErrorKind::unsupported, file_->path(),
-                "is stream-optimised: its compressed grains cannot be written in place; convert it "
-                "to another subformat first");
+                "is stream-optimised: its compressed grains cannot be written in place; make "
+                "a copy that is not compressed (`grainmill convert` to raw, or qemu-img convert)");
   if (chosen_)
     return fail(ErrorKind::invalid_argument, file_->path(),
                 "cannot be written while only one copy of its tables is believed: leave out "

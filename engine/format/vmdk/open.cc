@@ -122,8 +122,8 @@ Result<std::unique_ptr<ExtentMap>> open_extent(std::unique_ptr<File> file, const
     return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim, options.mode);
   if (line.type == "VMFSSPARSE" && options.mode == OpenMode::read_write)
     return fail(ErrorKind::unsupported, file->path(),
-                "is a VMFS snapshot (COWD), which can only be read: convert the disk to another "
-                "subformat first");
+                "is a VMFS snapshot (COWD), which can only be read: make a copy of another kind "
+                "(`grainmill convert` to raw, or qemu-img convert)");
   if (line.type == "VMFSSPARSE") return open_cowd_map(std::move(file), claim, options.tables);
   return open_hosted_map(std::move(file), claim, options);
 }
