@@ -56,15 +56,16 @@ Result<std::uint64_t> GrainAllocator::take(std::uint64_t count) {
     any_returned_ = false;
   }
   const std::uint64_t bytes = count * grain_bytes();
-  const std::uint64_t offset = next_.fetch_add(bytes, std::memory_order_relaxed);
+  // Not added and taken back: between the two, others would take what lies behind.
+  std::uint64_t offset = next_.load(std::memory_order_relaxed);
+  do {
+    if (offset + bytes > kMaxFileBytes)
+      return fail(ErrorKind::unsupported, file_.path(), offset,
+                  fmt::format("is full: its tables cannot point beyond {}; convert the disk to a "
+                              "split one (twoGbMaxExtentSparse)",
+                              format_size(kMaxFileBytes)));
+  } while (!next_.compare_exchange_weak(offset, offset + bytes, std::memory_order_relaxed));
   const std::uint64_t end = offset + bytes;
-  if (end > kMaxFileBytes) {
-    next_.fetch_sub(bytes, std::memory_order_relaxed);
-    return fail(ErrorKind::unsupported, file_.path(), offset,
-                fmt::format("is full: its tables cannot point beyond {}; convert the disk to a "
-                            "split one (twoGbMaxExtentSparse)",
-                            format_size(kMaxFileBytes)));
-  }
   if (end > length_.load(std::memory_order_acquire)) GM_CHECK(ensure_length(end));
   return offset;
 }

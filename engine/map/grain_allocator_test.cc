@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <latch>
 #include <thread>
 
 namespace grainmill {
@@ -184,6 +185,31 @@ TEST_F(GrainAllocatorTest, RefusesWhatEntriesCannotPointTo) {
   EXPECT_TRUE(HasError(allocator->take(2), ErrorKind::unsupported, "twoGbMaxExtentSparse"));
   EXPECT_EQ(allocator->take(1), 2 * kTiB - kGrain);
   EXPECT_TRUE(HasError(allocator->take(1), ErrorKind::unsupported));
+}
+
+TEST_F(GrainAllocatorTest, NeverTakesOneTwiceAtTheEndOfWhatEntriesCanPointTo) {
+  constexpr std::uint64_t kMany = 4000;  // fails most of the time
+  for (int round = 0; round < 50; ++round) {
+    file_.content().set_size(2 * kTiB - 4096 * kGrain);
+    const auto allocator = open();
+    std::vector<std::vector<std::uint64_t>> taken(4);
+    std::vector<std::thread> threads;
+    threads.reserve(taken.size());
+    std::latch start(static_cast<std::ptrdiff_t>(taken.size()));
+    for (std::uint64_t i = 0; i < taken.size(); ++i)
+      threads.emplace_back([&allocator, &start, &mine = taken[i], count = i == 0 ? kMany : 1] {
+        start.arrive_and_wait();
+        for (int k = 0; k < 4096; ++k)
+          if (const auto offset = allocator->take(count))
+            for (std::uint64_t n = 0; n < count; ++n) mine.push_back(*offset + n * kGrain);
+      });
+    for (std::thread& thread : threads) thread.join();
+    std::vector<std::uint64_t> all;
+    for (const auto& mine : taken) all.insert(all.end(), mine.begin(), mine.end());
+    std::ranges::sort(all);
+    ASSERT_TRUE(std::ranges::adjacent_find(all) == all.end());
+    ASSERT_EQ(all.size(), 4096U);
+  }
 }
 
 TEST_F(GrainAllocatorTest, FailsForGoodAfterAFailedFlush) {
