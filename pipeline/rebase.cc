@@ -15,7 +15,6 @@
 namespace grainmill {
 namespace {
 
-constexpr std::uint32_t kNoParent = 0xffffffffU;
 constexpr std::uint64_t kStepBytes = 64 * kKiB;
 
 // The new parent, opened as the image will find it, with all its ancestors.
@@ -157,14 +156,14 @@ Result<RebaseReport> rebase(FileSystem& files, const RebaseOptions& options) {
     GM_TRY(const FileInfo own, link->files().front()->info());
     for (std::size_t i = 0; i < parent->depth(); ++i) {
       GM_TRY(const FileInfo ancestor, parent->link(i).files().front()->info());
-      if (own.device == ancestor.device && own.inode == ancestor.inode)
+      if (is_same_file(own, ancestor))
         return fail(ErrorKind::invalid_argument, options.image,
                     fmt::format("cannot be a snapshot of {}, which builds on it", name));
     }
   }
   if (options.dry_run) return report;
   if (!options.header_only) GM_CHECK(copy_differences(files, options, parent.get(), report));
-  GM_CHECK(store_parent(files, options, report.after.value_or(ParentRef{"", kNoParent})));
+  GM_CHECK(store_parent(files, options, report.after.value_or(ParentRef{"", kNoContentId})));
   return report;
 }
 

@@ -163,7 +163,7 @@ Status Disk::status(std::uint64_t offset, std::uint64_t length, ExtentList& out)
     GM_TRY(const Extent run, map->find_run(offset, end - offset));
     offset += run.length;
     const bool own = writer_ && run.kind == ExtentKind::data && run.link == 0;
-    if (own && writer_->is_flat(run)) {
+    if (own && writer_->is_flat(run.guest_offset)) {
       GM_CHECK(map_flat(*run.file, {run.guest_offset, run.file_offset, run.length}, out));
     } else {
       append_merged(out, run);

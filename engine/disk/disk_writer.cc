@@ -118,7 +118,6 @@ Status DiskWriter::write_flat(Part& part, const Piece& piece) {
                             piece.offset));
   }
   const std::uint64_t at = part.place.file_offset + (piece.offset - part.place.guest_offset);
-  part.unsynced.store(true, std::memory_order_relaxed);
   const Status done = piece.bytes.empty() ? part.place.file->zero_range(at, piece.length)
                                           : part.place.file->write_at(at, piece.bytes);
   part.unsynced.store(true, std::memory_order_release);
@@ -257,13 +256,11 @@ Status DiskWriter::close() {
   return link_.end();
 }
 
-bool DiskWriter::is_flat(const Extent& extent) const {
-  return std::ranges::any_of(parts_, [&](const std::unique_ptr<Part>& part) {
-    return part->place.allocator == nullptr && part->place.file == extent.file;
-  });
+bool DiskWriter::is_flat(std::uint64_t offset) const {
+  return part_at(offset).place.allocator == nullptr;
 }
 
-DiskWriter::Part& DiskWriter::part_at(std::uint64_t offset) {
+DiskWriter::Part& DiskWriter::part_at(std::uint64_t offset) const {
   const auto after = std::ranges::upper_bound(
       parts_, offset, {},
       [](const std::unique_ptr<Part>& part) { return part->place.guest_offset; });

@@ -35,8 +35,8 @@ class DiskWriter {
   [[nodiscard]] Status close();
   [[nodiscard]] Status set_content_id(std::uint32_t id);
 
-  // Whether `extent`, data of the top link, is in a file that may have holes of its own.
-  [[nodiscard]] bool is_flat(const Extent& extent) const;
+  // Whether what the top link stores there is in a file that may have holes of its own.
+  [[nodiscard]] bool is_flat(std::uint64_t offset) const;
 
  private:
   // A part of the link, and whether it has writes that no sync has covered yet (flat parts).
@@ -68,7 +68,7 @@ class DiskWriter {
   [[nodiscard]] Status fill_new(const WritablePart& part, const Piece& piece,
                                 std::uint64_t file_offset) const;
   [[nodiscard]] Result<bool> reads_as_zero(std::uint64_t begin, std::uint64_t end) const;
-  [[nodiscard]] Part& part_at(std::uint64_t offset);
+  [[nodiscard]] Part& part_at(std::uint64_t offset) const;
 
   static constexpr std::size_t kStripes = 256;
 

@@ -36,6 +36,9 @@ struct OpenOptions {
   bool partly_hidden = false;
 };
 
+// The content ID of no disk: what a link without a parent says of it.
+inline constexpr std::uint32_t kNoContentId = 0xffffffffU;
+
 // What a link says of the one it builds on.
 struct ParentRef {
   std::string hint;              // its name, as written

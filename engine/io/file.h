@@ -18,6 +18,10 @@ struct FileInfo {
   std::uint64_t inode = 0;
 };
 
+[[nodiscard]] inline bool is_same_file(const FileInfo& one, const FileInfo& other) {
+  return one.device == other.device && one.inode == other.inode;
+}
+
 // Where the next stored bytes lie. Everything before `begin` is a hole of the file system.
 struct DataRange {
   std::uint64_t begin = 0;

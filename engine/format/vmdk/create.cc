@@ -203,7 +203,7 @@ class Planner {
   void choose_ids() {
     Descriptor& descriptor = plan_.descriptor;
     descriptor.content_id = parent_ ? parent_->content_id : random_content_id(options_.random);
-    descriptor.parent_content_id = parent_ ? parent_->content_id : 0xffffffffU;
+    descriptor.parent_content_id = parent_ ? parent_->content_id : kNoContentId;
     if (options_.parent) descriptor.parent_hint = options_.parent->hint;
     if (parent_ && parent_->long_content_id)
       plan_.database.long_content_id = *parent_->long_content_id;
@@ -352,7 +352,7 @@ class Creator {
            open_named_file(files_, {.allowed_folders = {}, .allow_any_path = true}, path_, hint));
     GM_TRY(const FileInfo a, found->info());
     GM_TRY(const FileInfo b, parent.info());
-    if (a.device != b.device || a.inode != b.inode)
+    if (!is_same_file(a, b))
       return fail(ErrorKind::invalid_argument, path_,
                   fmt::format("'{}' names {} from here, not its parent {}: write an absolute path",
                               hint, found->path(), parent.path()));
@@ -386,7 +386,7 @@ class Creator {
     for (const Link* link : options_.parent->chain) {
       for (const File* file : link->files()) {
         GM_TRY(const FileInfo other, file->info());
-        if (own.device == other.device && own.inode == other.inode)
+        if (is_same_file(own, other))
           return fail(ErrorKind::invalid_argument, path,
                       "is part of the disk that the snapshot builds on: choose another name");
       }

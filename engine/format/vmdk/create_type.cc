@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/create_type.h"
 
+#include "engine/base/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -56,13 +58,6 @@ constexpr std::array kCreateTypes = {
     CreateType{"vmfssesparse", "", false, kSeSparse},
     CreateType{"vsansparse", "", false, "a vSAN object is not in these files"},
 };
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
-}
 
 // "disk-s003.vmdk" is "disk-s", 3, ".vmdk".
 struct NumberedName {

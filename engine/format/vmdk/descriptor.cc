@@ -2,6 +2,7 @@
 #include "engine/format/vmdk/descriptor.h"
 
 #include "engine/base/arith.h"
+#include "engine/base/text.h"
 
 #include <fmt/format.h>
 
@@ -22,13 +23,6 @@ std::string_view trim(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(kBlanks);
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
-}
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
 }
 
 std::string upper(std::string_view text) {

@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/descriptor_edit.h"
 
+#include "engine/base/text.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
 namespace grainmill::vmdk {
 namespace {
 
 constexpr std::string_view kBlanks = " \t\r\v\f";
-
-bool same_word(std::string_view a, std::string_view b) {
-  return std::ranges::equal(
-      a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
-}
 
 // Where the value of a line is in the text, without its quotes.
 struct ValuePlace {
@@ -28,7 +24,7 @@ std::optional<ValuePlace> value_in_line(std::string_view line, std::string_view 
   if (first == std::string_view::npos || equals == std::string_view::npos || line[first] == '#')
     return std::nullopt;
   const std::string_view name = line.substr(first, equals - first);
-  if (!same_word(name.substr(0, name.find_last_not_of(kBlanks) + 1), key)) return std::nullopt;
+  if (lower(name.substr(0, name.find_last_not_of(kBlanks) + 1)) != lower(key)) return std::nullopt;
   ValuePlace place{line.find_first_not_of(kBlanks, equals + 1), line.find_last_not_of(kBlanks) + 1};
   if (place.begin == std::string_view::npos) return ValuePlace{equals + 1, equals + 1};
   const bool quoted = place.end - place.begin >= 2 && line[place.begin] == '"';
@@ -70,6 +66,12 @@ std::string without_parent(std::string_view text) {
 
 }  // namespace
 
+std::optional<std::string_view> value_of(std::string_view text, std::string_view key) {
+  const auto place = find_value(text, key);
+  if (!place) return std::nullopt;
+  return text.substr(place->begin, place->end - place->begin);
+}
+
 std::optional<std::string> with_value(std::string_view text, std::string_view key,
                                       std::string_view value) {
   const auto place = find_value(text, key);
@@ -78,8 +80,7 @@ std::optional<std::string> with_value(std::string_view text, std::string_view ke
 }
 
 std::size_t content_id_digits(std::string_view text) {
-  const auto place = find_value(text, "CID");
-  return place ? place->end - place->begin : 0;
+  return value_of(text, "CID").value_or("").size();
 }
 
 std::string with_content_id(std::string_view text, std::uint32_t id) {

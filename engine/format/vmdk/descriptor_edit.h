@@ -11,6 +11,9 @@ namespace grainmill::vmdk {
 // Changes to a descriptor text that leave all the rest of it as it is: order, comments, line ends,
 // blanks and keys that are not known here. Pure. REQUIRES of all: parse_descriptor() took the text.
 
+// The value of the first header or ddb line with this key (in any case), without quotes.
+[[nodiscard]] std::optional<std::string_view> value_of(std::string_view text, std::string_view key);
+
 // Replaces the value of the header or ddb line with this key (in any case), in quotes if the old
 // one was; nullopt if there is no such line.
 [[nodiscard]] std::optional<std::string> with_value(std::string_view text, std::string_view key,

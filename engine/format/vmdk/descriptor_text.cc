@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/vmdk/descriptor_text.h"
 
+#include "engine/format/format.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +13,6 @@
 namespace grainmill::vmdk {
 namespace {
 
-constexpr std::uint32_t kNoParent = 0xffffffffU;
 constexpr std::uint32_t kNotSetYet = 0xfffffffeU;
 
 const char* access_word(Access access) {
@@ -44,7 +45,7 @@ std::string header_text(const Descriptor& descriptor) {
       fmt::format("encoding=\"{}\"\n", descriptor.encoding.empty() ? "UTF-8" : descriptor.encoding);
   text += fmt::format("CID={:08x}\nparentCID={:08x}\ncreateType=\"{}\"\n",
                       descriptor.content_id.value_or(kNotSetYet),
-                      descriptor.parent_content_id.value_or(kNoParent), descriptor.create_type);
+                      descriptor.parent_content_id.value_or(kNoContentId), descriptor.create_type);
   if (!descriptor.parent_hint.empty())
     text += fmt::format("parentFileNameHint=\"{}\"\n", descriptor.parent_hint);
   return text;
@@ -90,7 +91,7 @@ RandomSource system_random() {
 
 std::uint32_t random_content_id(const RandomSource& random) {
   std::uint32_t id = random();
-  while (id == kNoParent || id == kNotSetYet) id = random();
+  while (id == kNoContentId || id == kNotSetYet) id = random();
   return id;
 }
 

@@ -3,27 +3,25 @@
 
 #include "engine/base/units.h"
 #include "engine/format/vmdk/descriptor_edit.h"
+#include "engine/format/vmdk/descriptor_text.h"
 #include "engine/format/vmdk/grain_block.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 
 namespace grainmill::vmdk {
 namespace {
 
-// Any ID but the old one and those with a meaning of their own ("CID" in Virtual Disk Format 5.0),
-// with no more than `digits` digits where that leaves a choice: the text then keeps its length.
+// Any ID but the old one, with no more than `digits` digits where that leaves a choice: the text
+// then keeps its length.
 std::uint32_t fresh_content_id(std::optional<std::uint32_t> old, std::size_t digits) {
-  constexpr std::uint32_t kNone = 0xffffffffU;
-  constexpr std::uint32_t kUnset = 0xfffffffeU;
   constexpr std::size_t kEnough = 5;
   const bool narrow = digits >= kEnough && digits < 8;
-  std::random_device random;
+  const RandomSource random = system_random();
   for (;;) {
-    const std::uint32_t id = random() & (narrow ? (1U << (4 * digits)) - 1 : kNone);
-    if (id != 0 && id != kNone && id != kUnset && id != old) return id;
+    const std::uint32_t id = random_content_id(random) & (narrow ? (1U << (4 * digits)) - 1 : ~0U);
+    if (id != 0 && id != old) return id;
   }
 }
 

@@ -60,7 +60,7 @@ LinkDescription describe(const Descriptor& descriptor) {
   description.content_id = descriptor.content_id;
   if (!descriptor.parent_hint.empty())
     description.parent =
-        ParentRef{descriptor.parent_hint, descriptor.parent_content_id.value_or(0xffffffffU)};
+        ParentRef{descriptor.parent_hint, descriptor.parent_content_id.value_or(kNoContentId)};
   return description;
 }
 

@@ -2,6 +2,8 @@
 #include "engine/format/vmdk/snapshot_parent.h"
 
 #include "engine/base/arith.h"
+#include "engine/base/text.h"
+#include "engine/format/vmdk/descriptor_edit.h"
 #include "engine/format/vmdk/descriptor_text.h"
 #include "engine/format/vmdk/layout.h"
 
@@ -9,7 +11,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <string_view>
 
@@ -18,13 +19,6 @@ namespace {
 
 constexpr std::uint64_t kMaxDescriptorBytes = kMiB;
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::ranges::transform(result, result.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return result;
-}
-
 // Opened, or nullptr if there is no such file.
 Result<std::unique_ptr<File>> open_if_there(FileSystem& files, const std::string& path) {
   auto opened = files.open_read(path);
@@ -32,10 +26,10 @@ Result<std::unique_ptr<File>> open_if_there(FileSystem& files, const std::string
   return opened;
 }
 
-Result<bool> is_same_file(const File& one, const File& other) {
+Result<bool> are_same_file(const File& one, const File& other) {
   GM_TRY(const FileInfo a, one.info());
   GM_TRY(const FileInfo b, other.info());
-  return a.device == b.device && a.inode == b.inode;
+  return is_same_file(a, b);
 }
 
 bool is_same_folder(FileSystem& files, const std::string& one, const std::string& other) {
@@ -59,23 +53,15 @@ Result<std::string> read_descriptor(const File& file) {
   return text;
 }
 
-// The ddb entries of a descriptor, one after the other.
+// The ddb entries of a descriptor.
 class Database {
  public:
   explicit Database(std::string text) : text_(std::move(text)) {}
 
-  // `key` in lower case.
   [[nodiscard]] std::optional<std::string> text(std::string_view key) const {
-    for (std::size_t at = 0; at < text_.size();) {
-      const std::size_t end = std::min(text_.find_first_of("\r\n", at), text_.size());
-      const std::string_view line = std::string_view(text_).substr(at, end - at);
-      at = end + 1;
-      const std::size_t equals = line.find('=');
-      if (equals == std::string_view::npos || lower(trim(line.substr(0, equals))) != key) continue;
-      const std::string_view value = trim(line.substr(equals + 1));
-      if (!value.empty() && may_be_quoted(value)) return std::string(value);
-    }
-    return std::nullopt;
+    const std::optional<std::string_view> value = value_of(text_, key);
+    if (!value || value->empty() || !may_be_quoted(*value)) return std::nullopt;
+    return std::string(*value);
   }
 
   template <typename T>
@@ -97,13 +83,6 @@ class Database {
   }
 
  private:
-  static std::string_view trim(std::string_view text) {
-    constexpr std::string_view kAround = " \t\"";
-    const std::size_t begin = text.find_first_not_of(kAround);
-    if (begin == std::string_view::npos) return {};
-    return text.substr(begin, text.find_last_not_of(kAround) - begin + 1);
-  }
-
   std::string text_;
 };
 
@@ -129,7 +108,7 @@ Result<ParentName> name_parent(FileSystem& files, const std::string& snapshot_pa
   if (name.path != written) {
     GM_TRY(const std::unique_ptr<File> other, open_if_there(files, written));
     if (other && file) {
-      GM_TRY(const bool same, is_same_file(*file, *other));
+      GM_TRY(const bool same, are_same_file(*file, *other));
       if (!same)
         return fail(ErrorKind::invalid_argument, snapshot_path,
                     fmt::format("its parent '{}' could be {} or {}: write an absolute path",
@@ -159,7 +138,7 @@ Result<ParentFacts> read_parent(std::span<const Link* const> chain) {
     return fail(ErrorKind::unsupported, path,
                 fmt::format("is {}; a snapshot of VMDK builds on VMDK only: convert it first",
                             description.format));
-  if (!description.content_id || *description.content_id == 0xffffffffU)
+  if (!description.content_id || *description.content_id == kNoContentId)
     return fail(ErrorKind::unsupported, path,
                 "has no content ID (CID) that a snapshot could remember it by: write one into its "
                 "descriptor, such as CID=00000001");
@@ -172,11 +151,11 @@ Result<ParentFacts> read_parent(std::span<const Link* const> chain) {
   for (const Link* link : chain) {
     GM_TRY(std::string text, read_descriptor(*link->files().front()));
     const Database database(std::move(text));
-    set_if_missing(facts.adapter_type, database.text("ddb.adaptertype"));
+    set_if_missing(facts.adapter_type, database.text("ddb.adapterType"));
     set_if_missing(facts.geometry, database.geometry());
-    set_if_missing(facts.hardware_version, database.number<std::uint32_t>("ddb.virtualhwversion"));
-    set_if_missing(facts.tools_version, database.number<std::uint32_t>("ddb.toolsversion"));
-    if (link == &parent) facts.long_content_id = database.text("ddb.longcontentid");
+    set_if_missing(facts.hardware_version, database.number<std::uint32_t>("ddb.virtualHWVersion"));
+    set_if_missing(facts.tools_version, database.number<std::uint32_t>("ddb.toolsVersion"));
+    if (link == &parent) facts.long_content_id = database.text("ddb.longContentID");
   }
   return facts;
 }
