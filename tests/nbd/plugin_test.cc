@@ -14,6 +14,7 @@
 #include <chrono>
 #include <csignal>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -81,11 +82,17 @@ TEST_F(Plugin, TellsWhatItIs) {
   EXPECT_THAT(help.out, AllOf(HasSubstr("IMAGE"), HasSubstr("allow-dir=")));
 }
 
-TEST_F(Plugin, ExportsOneSymbol) {
+// Linkers let a weak copy of what libstdc++.so exports too (_ZNSt...) be seen, so that there is one
+// of it in a process, whatever the version script says.
+TEST_F(Plugin, ExportsOneSymbolOfItsOwn) {
   if (!has_command("nm")) GTEST_SKIP() << "no nm";
   const CommandResult symbols =
       run_command({"nm", "-D", "--defined-only", "--format=just-symbols", plugin_path()});
-  EXPECT_EQ(symbols.out, "plugin_init\n") << symbols.err;
+  std::istringstream lines(symbols.out);
+  std::string own;
+  for (std::string line; std::getline(lines, line);)
+    if (!line.starts_with("_ZNSt") && !line.starts_with("_ZNKSt")) own += line + "\n";
+  EXPECT_EQ(own, "plugin_init\n") << symbols.err;
 }
 
 TEST_F(Plugin, RefusesParametersThatItDoesNotKnow) {
