@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a grain costs in the codecs: zero scan, digests, inflate. Beside each is a baseline: the
-// library alone, without our wrapper, or a mere copy of the bytes. Every benchmark compares what it
-// computed with what is known, and throws if it is wrong.
+// What a grain costs in the codecs: zero scan, digests, inflate, deflate. Beside each is a
+// baseline: the library alone, without our wrapper, or a mere copy of the bytes. Every benchmark
+// compares what it computed with what is known, and throws if it is wrong.
+#include "engine/codec/deflate.h"
 #include "engine/codec/digest.h"
+#include "engine/codec/incompressible.h"
 #include "engine/codec/inflate.h"
 #include "engine/codec/zero_scan.h"
+#include "engine/codec/zstd.h"
 #include "tests/support/layout.h"
 
 #include <benchmark/benchmark.h>
@@ -286,6 +289,118 @@ void BM_Inflate_Binary_LibraryAlone(benchmark::State& state) {
   inflate_with_library(state, Deflated(make_binary(kGrains * kGrain)));
 }
 BENCHMARK(BM_Inflate_Binary_LibraryAlone);
+
+// ---- Deflate and zstd: text, code, and noise, a grain an iteration.
+
+Bytes make_noise(std::size_t size) { return noise(size); }
+
+// `compress(in, out)` gives the size of the stream, `inflate(in, out)` says whether it did.
+template <typename Compress, typename Inflate>
+void compress_grains(benchmark::State& state, const Bytes& plain, Compress&& compress,
+                     Inflate&& inflate) {
+  Bytes stream(2 * kGrain);
+  const auto grain = [&](std::size_t index) {
+    return std::span<const std::byte>(plain).subspan(index * kGrain, kGrain);
+  };
+  std::size_t next = 0;
+  bool all_right = true;
+  for (auto _ : state) {
+    all_right &= compress(grain(next), stream) != 0;
+    benchmark::DoNotOptimize(stream.data());
+    benchmark::ClobberMemory();
+    next = (next + 1) % kGrains;
+  }
+  Bytes out(kGrain);
+  std::size_t stored = 0;
+  for (std::size_t i = 0; i < kGrains; ++i) {
+    const std::size_t size = compress(grain(i), stream);
+    all_right &= inflate(std::span<const std::byte>(stream).first(size), out) &&
+                 std::ranges::equal(out, grain(i));
+    stored += size;
+  }
+  require(all_right, "compression");
+  count_bytes(state, kGrain);
+  state.counters["stored_share"] = static_cast<double>(stored) / static_cast<double>(plain.size());
+}
+
+bool inflates_zlib(std::span<const std::byte> in, std::span<std::byte> out) {
+  std::size_t produced = 0;
+  return Inflater().inflate_zlib(in, out, produced) == InflateResult::ok;
+}
+
+// The argument is the level; 0 stands for `fast`.
+template <Bytes (*Make)(std::size_t)>
+void BM_Deflate(benchmark::State& state) {
+  Deflater deflater(DeflateWrapper::zlib, static_cast<DeflateLevel>(state.range(0)));
+  compress_grains(
+      state, Make(kGrains * kGrain),
+      [&](std::span<const std::byte> in, std::span<std::byte> out) {
+        return deflater.compress(in, out);
+      },
+      inflates_zlib);
+}
+BENCHMARK_TEMPLATE(BM_Deflate, make_text)->Arg(0)->Arg(1)->DenseRange(4, 7)->Arg(9);
+BENCHMARK_TEMPLATE(BM_Deflate, make_binary)->Arg(0)->Arg(1)->DenseRange(4, 7)->Arg(9);
+BENCHMARK_TEMPLATE(BM_Deflate, make_noise)->Arg(0)->Arg(1)->Arg(6);
+
+void BM_Deflate_Binary_LibraryAlone(benchmark::State& state) {
+  const std::unique_ptr<libdeflate_compressor, CompressorDeleter> compressor(
+      libdeflate_alloc_compressor(kDeflateLevel));
+  compress_grains(
+      state, make_binary(kGrains * kGrain),
+      [&](std::span<const std::byte> in, std::span<std::byte> out) {
+        return libdeflate_zlib_compress(compressor.get(), in.data(), in.size(), out.data(),
+                                        out.size());
+      },
+      inflates_zlib);
+}
+BENCHMARK(BM_Deflate_Binary_LibraryAlone);
+
+void BM_StoreZlib(benchmark::State& state) {
+  compress_grains(state, noise(kGrains * kGrain), store_zlib, inflates_zlib);
+}
+BENCHMARK(BM_StoreZlib);
+
+template <Bytes (*Make)(std::size_t)>
+void BM_Zstd(benchmark::State& state) {
+  ZstdCompressor compressor(static_cast<int>(state.range(0)));
+  ZstdDecompressor decompressor;
+  compress_grains(
+      state, Make(kGrains * kGrain),
+      [&](std::span<const std::byte> in, std::span<std::byte> out) {
+        return compressor.compress(in, out);
+      },
+      [&](std::span<const std::byte> in, std::span<std::byte> out) {
+        std::size_t produced = 0;
+        return decompressor.decompress(in, out, produced) == InflateResult::ok;
+      });
+}
+BENCHMARK_TEMPLATE(BM_Zstd, make_text)->Arg(1)->Arg(3);
+BENCHMARK_TEMPLATE(BM_Zstd, make_binary)->Arg(1)->Arg(3);
+BENCHMARK_TEMPLATE(BM_Zstd, make_noise)->Arg(1)->Arg(3);
+
+// ---- The guess that spares deflate: what it costs where it is right to say no, and yes.
+
+void guess(benchmark::State& state, const Bytes& plain, bool expected) {
+  std::size_t next = 0;
+  bool all_right = true;
+  for (auto _ : state) {
+    all_right &= looks_incompressible(std::span(plain).subspan(next * kGrain, kGrain)) == expected;
+    next = (next + 1) % kGrains;
+  }
+  require(all_right, "looks_incompressible");
+  count_bytes(state, kGrain);
+}
+
+void BM_LooksIncompressible_Binary(benchmark::State& state) {
+  guess(state, make_binary(kGrains * kGrain), false);
+}
+BENCHMARK(BM_LooksIncompressible_Binary);
+
+void BM_LooksIncompressible_Noise(benchmark::State& state) {
+  guess(state, noise(kGrains * kGrain), true);
+}
+BENCHMARK(BM_LooksIncompressible_Noise);
 
 }  // namespace
 }  // namespace grainmill

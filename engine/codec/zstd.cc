@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/codec/zstd.h"
+
+#include "engine/base/byte_order.h"
+#include "engine/codec/level_word.h"
+
+#include <zstd.h>
+#include <zstd_errors.h>
+
+#include <cstdint>
+#include <new>
+
+namespace grainmill {
+
+std::optional<int> zstd_level_by_name(std::string_view name) {
+  if (name == "fast") return 1;
+  if (name == "default") return kZstdDefaultLevel;
+  return level_from_digits(name, kZstdHighestLevel);
+}
+
+struct ZstdCompressor::State {
+  struct Free {
+    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+  };
+  std::unique_ptr<ZSTD_CCtx, Free> context{ZSTD_createCCtx()};
+};
+
+ZstdCompressor::ZstdCompressor(int level) : state_(std::make_unique<State>()) {
+  if (!state_->context) throw std::bad_alloc();
+  ZSTD_CCtx_setParameter(state_->context.get(), ZSTD_c_compressionLevel, level);
+}
+ZstdCompressor::~ZstdCompressor() = default;
+ZstdCompressor::ZstdCompressor(ZstdCompressor&&) noexcept = default;
+ZstdCompressor& ZstdCompressor::operator=(ZstdCompressor&&) noexcept = default;
+
+std::size_t ZstdCompressor::compress(std::span<const std::byte> in, std::span<std::byte> out) {
+  const std::size_t size =
+      ZSTD_compress2(state_->context.get(), out.data(), out.size(), in.data(), in.size());
+  if (ZSTD_isError(size) == 0) return size;
+  if (ZSTD_getErrorCode(size) == ZSTD_error_memory_allocation) throw std::bad_alloc();
+  return 0;
+}
+
+struct ZstdDecompressor::State {
+  struct Free {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+  };
+  std::unique_ptr<ZSTD_DCtx, Free> context{ZSTD_createDCtx()};
+};
+
+ZstdDecompressor::ZstdDecompressor() : state_(std::make_unique<State>()) {
+  if (!state_->context) throw std::bad_alloc();
+}
+ZstdDecompressor::~ZstdDecompressor() = default;
+ZstdDecompressor::ZstdDecompressor(ZstdDecompressor&&) noexcept = default;
+ZstdDecompressor& ZstdDecompressor::operator=(ZstdDecompressor&&) noexcept = default;
+
+InflateResult ZstdDecompressor::decompress(std::span<const std::byte> in, std::span<std::byte> out,
+                                           std::size_t& produced) {
+  produced = 0;
+  // The library would take frames of its formats before 1.0 as well, and skip "skippable" ones.
+  if (in.size() < sizeof(std::uint32_t) || load_le<std::uint32_t>(in.data()) != ZSTD_MAGICNUMBER)
+    return InflateResult::damaged;
+  // It would also go on to the frame behind the first.
+  const std::size_t frame = ZSTD_findFrameCompressedSize(in.data(), in.size());
+  if (ZSTD_isError(frame) != 0) return InflateResult::damaged;
+  const std::size_t size =
+      ZSTD_decompressDCtx(state_->context.get(), out.data(), out.size(), in.data(), frame);
+  if (ZSTD_isError(size) != 0)
+    return ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall ? InflateResult::too_long
+                                                                  : InflateResult::damaged;
+  produced = size;
+  return size == out.size() ? InflateResult::ok : InflateResult::cut_short;
+}
+
+}  // namespace grainmill
