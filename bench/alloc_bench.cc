@@ -2,20 +2,25 @@
 //
 // What does it cost to allocate a grain, beside the scheme that drivers use?
 //
-//   alloc/memory/ORDER/flush:N/SCHEME   tables only, in a file in memory: the cost of the code
-//   alloc/device/ORDER/flush:N/SCHEME   each grain written too, in a file on a device
-//   copy-up/PLACE/ORDER/flush:N/SCHEME  4 KiB written to a grain that so far only the parent has
+//   alloc/memory/ORDER/grain:G/flush:N/SCHEME   tables only, in a file in memory: the code's cost
+//   alloc/device/ORDER/grain:G/flush:N/SCHEME   each grain written too, in a file on a device
+//   copy-up/PLACE/ORDER/grain:G/flush:N/SCHEME  4 KiB written to a grain that so far only the
+//                                               parent has
 //
-// flush:N is a durable flush every N grains; "never" leaves it out, "end" has one after the last
-// grain. The classic scheme (see bench/classic/) has its tables in the file at any time, but not
-// durably before a flush. In memory CPU time is taken, on a device wall time; each iteration has a
-// new disk. After it, the tables, both copies, and all that was written are read back and compared.
+// G is the size of a grain: with large ones a flush of many waits for the bandwidth of the device,
+// with small ones for what the scheme does. flush:N is a durable flush every N grains; "never"
+// leaves it out, "end" has one after the last grain. SCHEME: grainmill; classic (see
+// bench/classic/), which has its tables in the file at any time, but not durably before a flush;
+// bare, what the device allows: the same grains written to the same place and synced as often,
+// without any tables. In memory CPU time is taken, on a device wall time; each iteration has a new
+// disk. After it, the tables, both copies, and all that was written are read back and compared.
 #include "bench/classic/allocator.h"
 #include "bench/classic/chain.h"
 #include "bench/classic/table_cache.h"
 #include "bench/workloads/chain_files.h"
 #include "bench/workloads/chain_layout.h"
 #include "bench/workloads/harness.h"
+#include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
 #include "engine/base/units.h"
 #include "engine/disk/disk.h"
@@ -30,6 +35,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <span>
@@ -48,6 +54,7 @@ constexpr std::uint64_t kPatchBegin = 8192;  // in its grain
 struct Job {
   bool on_device = false;
   bool random = false;
+  std::uint64_t grain_bytes = kDefaultGrainBytes;
   std::uint64_t flush_every = kNever;
   std::uint64_t grains = 0;
 
@@ -59,8 +66,8 @@ struct Job {
     const std::string flush = flush_every == kNever   ? "never"
                               : flush_every == kAtEnd ? "end"
                                                       : fmt::to_string(flush_every);
-    return fmt::format("{}/{}/flush:{}", on_device ? "device" : "memory",
-                       random ? "random" : "sequential", flush);
+    return fmt::format("{}/{}/grain:{}k/flush:{}", on_device ? "device" : "memory",
+                       random ? "random" : "sequential", grain_bytes / kKiB, flush);
   }
 };
 
@@ -87,7 +94,8 @@ class Stopwatch {
 // making it costs nothing beside writing it.
 class GrainData {
  public:
-  explicit GrainData(bool any) : bytes_(any ? kGrainBytes : 0) { fill_grain(0, bytes_); }
+  explicit GrainData(std::uint64_t grain_bytes) : bytes_(grain_bytes) { fill_grain(0, bytes_); }
+  explicit GrainData(const Job& job) : GrainData(job.on_device ? job.grain_bytes : 0) {}
 
   std::span<const std::byte> of(std::uint64_t grain) {
     if (!bytes_.empty()) store_le(bytes_.data(), grain);
@@ -102,9 +110,10 @@ class GrainData {
 class EmptyDisk {
  public:
   explicit EmptyDisk(const Job& job)
-      : layout_({.disk_bytes = scale() == Scale::tiny ? kGiB : 64 * kGiB,
+      : layout_({.disk_bytes = (scale() == Scale::tiny ? 1 << 14 : 1 << 20) * job.grain_bytes,
                  .allocated_percent = 0,
-                 .redundant_tables = true}),
+                 .redundant_tables = true,
+                 .grain_bytes = job.grain_bytes}),
         folder_(job.folder()),
         file_(value_of(
             posix_file_system().open_write(write_chain(layout_, folder_.path()).front()))) {
@@ -138,8 +147,8 @@ class EmptyDisk {
   }
 
   void verify_data(const File& file, const std::vector<std::uint64_t>& places) const {
-    std::vector<std::byte> stored(kGrainBytes);
-    GrainData expected(true);
+    std::vector<std::byte> stored(layout_.grain_bytes());
+    GrainData expected(layout_.grain_bytes());
     for (std::size_t i = 0; i < grains_.size(); ++i) {
       require(file.read_exact_at(places[i], stored));
       require(std::ranges::equal(stored, expected.of(grains_[i])), "data of a grain");
@@ -153,10 +162,10 @@ class EmptyDisk {
   std::vector<std::uint64_t> grains_;
 };
 
-// How the two schemes allocate; both return where each grain was put.
+// How the schemes allocate; all return where each grain was put.
 
 std::vector<std::uint64_t> allocate(const Job& job, EmptyDisk& disk, GrainAllocator& allocator) {
-  GrainData data(job.on_device);
+  GrainData data(job);
   std::vector<std::uint64_t> places;
   places.reserve(disk.grains().size());
   for (const std::uint64_t grain : disk.grains()) {
@@ -170,7 +179,7 @@ std::vector<std::uint64_t> allocate(const Job& job, EmptyDisk& disk, GrainAlloca
 
 std::vector<std::uint64_t> allocate(const Job& job, const EmptyDisk& disk,
                                     classic::Allocator& allocator) {
-  GrainData data(job.on_device);
+  GrainData data(job);
   std::vector<std::uint64_t> places;
   places.reserve(disk.grains().size());
   for (const std::uint64_t grain : disk.grains()) {
@@ -180,11 +189,25 @@ std::vector<std::uint64_t> allocate(const Job& job, const EmptyDisk& disk,
   return places;
 }
 
+std::vector<std::uint64_t> write_bare(const Job& job, EmptyDisk& disk) {
+  GrainData data(job);
+  std::vector<std::uint64_t> places;
+  places.reserve(disk.grains().size());
+  std::uint64_t end = align_up(value_of(disk.file().info()).size_bytes, job.grain_bytes);
+  for (const std::uint64_t grain : disk.grains()) {
+    places.push_back(std::exchange(end, end + job.grain_bytes));
+    require(disk.file().write_at(places.back(), data.of(grain)));
+    if (job.flush_is_due(places.size())) require(disk.file().sync());
+  }
+  return places;
+}
+
 // `run` returns how many seconds of an iteration count.
 template <typename Run>
 void time_runs(benchmark::State& state, const Job& job, Run&& run) {
   for (auto _ : state) state.SetIterationTime(run());
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(job.grains));
+  if (job.on_device) state.counters["grain_bytes"] = static_cast<double>(job.grain_bytes);
 }
 
 void time_grainmill(benchmark::State& state, const Job& job) {
@@ -223,14 +246,26 @@ void time_classic(benchmark::State& state, const Job& job) {
   });
 }
 
+void time_bare(benchmark::State& state, const Job& job) {
+  time_runs(state, job, [&] {
+    EmptyDisk disk(job);
+    const Stopwatch watch(job);
+    const std::vector<std::uint64_t> places = write_bare(job, disk);
+    const double seconds = watch.seconds();
+    disk.verify_data(disk.file(), places);
+    return seconds;
+  });
+}
+
 // A disk whose parent has grains that the top link does not have.
 class CopyUpDisk {
  public:
   explicit CopyUpDisk(const Job& job)
-      : layout_({.disk_bytes = 2 * std::max<std::uint64_t>(job.grains, 256) * kGrainBytes * 2,
+      : layout_({.disk_bytes = 4 * std::max<std::uint64_t>(job.grains, 256) * job.grain_bytes,
                  .depth = 2,
                  .redundant_tables = true,
-                 .stores_data = true}),
+                 .stores_data = true,
+                 .grain_bytes = job.grain_bytes}),
         folder_(job.folder()),
         paths_(write_chain(layout_, folder_.path())) {
     for (std::uint64_t i = 0; i < layout_.grains() && grains_.size() < job.grains; ++i) {
@@ -252,12 +287,12 @@ class CopyUpDisk {
     require(disk.check());
     std::vector<bool> patched(layout_.grains());
     for (const std::uint64_t grain : grains_) patched[grain] = true;
-    std::vector<std::byte> stored(kGrainBytes);
-    std::vector<std::byte> expected(kGrainBytes);
+    std::vector<std::byte> stored(layout_.grain_bytes());
+    std::vector<std::byte> expected(layout_.grain_bytes());
     for (std::uint64_t grain = 0; grain < layout_.grains(); ++grain) {
       fill_grain(grain, expected);
       if (patched[grain]) std::ranges::fill_n(expected.begin() + kPatchBegin, kPatchBytes, kPatch);
-      require(disk.read_at(grain * kGrainBytes, stored));
+      require(disk.read_at(grain * layout_.grain_bytes(), stored));
       require(stored == expected, "bytes after a copy-up");
     }
   }
@@ -281,7 +316,7 @@ void time_grainmill_copy_up(benchmark::State& state, const Job& job) {
     std::uint64_t done = 0;
     const Stopwatch watch(job);
     for (const std::uint64_t grain : files.grains()) {
-      require(disk.write_at(grain * kGrainBytes + kPatchBegin, patch));
+      require(disk.write_at(grain * job.grain_bytes + kPatchBegin, patch));
       if (job.flush_is_due(++done)) require(disk.flush());
     }
     const double seconds = watch.seconds();
@@ -293,7 +328,7 @@ void time_grainmill_copy_up(benchmark::State& state, const Job& job) {
 
 void copy_up(classic::Chain<classic::CountedCache>& chain, classic::Allocator& allocator,
              std::uint64_t grain, std::span<const std::byte> patch, std::span<std::byte> buffer) {
-  const classic::Found found = value_of(chain.find(grain * kGrainBytes));
+  const classic::Found found = value_of(chain.find(grain * buffer.size()));
   require(found.stored && found.link == 1, "a grain of the parent");
   require(chain.link(found.link).file().read_exact_at(found.file_offset, buffer));
   std::ranges::copy(patch, buffer.begin() + kPatchBegin);
@@ -302,7 +337,7 @@ void copy_up(classic::Chain<classic::CountedCache>& chain, classic::Allocator& a
 
 void time_classic_copy_up(benchmark::State& state, const Job& job) {
   const std::vector<std::byte> patch(kPatchBytes, CopyUpDisk::kPatch);
-  std::vector<std::byte> buffer(kGrainBytes);
+  std::vector<std::byte> buffer(job.grain_bytes);
   time_runs(state, job, [&] {
     const CopyUpDisk files(job);
     const ChainLayout& layout = files.layout();
@@ -325,39 +360,57 @@ void time_classic_copy_up(benchmark::State& state, const Job& job) {
   });
 }
 
-void add(const std::string& kind, const Job& job, void (*time_ours)(benchmark::State&, const Job&),
-         void (*time_theirs)(benchmark::State&, const Job&)) {
-  for (const auto& [scheme, time] : {std::pair(std::string("grainmill"), time_ours),
-                                     std::pair(std::string("classic"), time_theirs)})
-    benchmark::RegisterBenchmark(fmt::format("{}/{}/{}", kind, job.name(), scheme).c_str(), time,
-                                 job)
+using Time = void (*)(benchmark::State&, const Job&);
+struct Scheme {
+  const char* name;
+  Time time;
+};
+
+constexpr Scheme kOurs{"grainmill", time_grainmill};
+constexpr Scheme kClassic{"classic", time_classic};
+constexpr Scheme kBare{"bare", time_bare};
+constexpr Scheme kOursCopyUp{"grainmill", time_grainmill_copy_up};
+constexpr Scheme kClassicCopyUp{"classic", time_classic_copy_up};
+
+void add(const char* kind, const Job& job, std::initializer_list<Scheme> schemes) {
+  for (const auto& [name, time] : schemes)
+    benchmark::RegisterBenchmark(fmt::format("{}/{}/{}", kind, job.name(), name).c_str(), time, job)
         ->UseManualTime()
         ->Unit(benchmark::kMillisecond);
 }
 
-std::uint64_t device_grains(std::uint64_t flush_every) {
-  if (scale() == Scale::tiny) return 128;
-  const std::uint64_t grains = scale() == Scale::full ? 1024 : 256;
-  return flush_every == 1 ? grains / 8 : std::max(grains, flush_every);
+// The same payload for all sizes of grains, but where each is flushed: then as many syncs.
+Job device_job(bool random, std::uint64_t grain_bytes, std::uint64_t flush_every) {
+  Job job{true, random, grain_bytes, flush_every, 128};
+  if (scale() == Scale::tiny) return job;
+  const std::uint64_t mebibytes = scale() == Scale::full ? 64 : 16;
+  job.grains =
+      flush_every == 1 ? 4 * mebibytes : std::max(mebibytes * kMiB / grain_bytes, flush_every);
+  return job;
 }
 
-void add_benchmarks() {
+void add_allocation() {
   const std::uint64_t in_memory = scale() == Scale::tiny   ? 4096
                                   : scale() == Scale::full ? 1 << 20
                                                            : 1 << 16;
   for (const bool random : {false, true})
     for (const std::uint64_t every : {kNever, kAtEnd, std::uint64_t{64}})
-      add("alloc", {false, random, every, in_memory}, time_grainmill, time_classic);
-  for (const bool random : {false, true})
-    for (const std::uint64_t every : {1, 64, 4096}) {
-      if (every == 4096 && scale() != Scale::full) continue;
-      add("alloc", {true, random, every, device_grains(every)}, time_grainmill, time_classic);
-    }
+      add("alloc", {false, random, kDefaultGrainBytes, every, in_memory}, {kOurs, kClassic});
+  for (const std::uint64_t grain_bytes : {4 * kKiB, 64 * kKiB})
+    for (const bool random : {false, true})
+      for (const std::uint64_t every : {1, 64, 4096}) {
+        if (every == 4096 && scale() != Scale::full) continue;
+        add("alloc", device_job(random, grain_bytes, every), {kOurs, kClassic, kBare});
+      }
+}
+
+void add_benchmarks() {
+  add_allocation();
   const std::uint64_t copies = scale() == Scale::tiny ? 128 : 1024;
   for (const bool random : {false, true}) {
-    add("copy-up", {false, random, kNever, copies}, time_grainmill_copy_up, time_classic_copy_up);
-    add("copy-up", {true, random, 64, device_grains(64)}, time_grainmill_copy_up,
-        time_classic_copy_up);
+    add("copy-up", {false, random, kDefaultGrainBytes, kNever, copies},
+        {kOursCopyUp, kClassicCopyUp});
+    add("copy-up", device_job(random, kDefaultGrainBytes, 64), {kOursCopyUp, kClassicCopyUp});
   }
 }
 

@@ -223,7 +223,7 @@ void lookup_in_map(benchmark::State& state, Workload& workload, const Sequence& 
   const ClusterMap& map = workload.map();
   time_lookups(state, workload.layout(), sequence, [&](auto grains, auto&& take) {
     for (std::size_t i = 0; i < grains.size(); ++i) {
-      const Result<Place> place = map.find(grains[i] * kGrainBytes + kInside);
+      const Result<Place> place = map.find(grains[i] * kDefaultGrainBytes + kInside);
       if (!place) [[unlikely]]
         throw_error(place.error());
       take(i, as_place(*place));
@@ -237,7 +237,7 @@ void lookup_many_in_map(benchmark::State& state, Workload& workload, const Seque
   std::array<std::uint64_t, kBatch> offsets{};
   std::array<Place, kBatch> places{};
   time_lookups(state, workload.layout(), sequence, [&](auto grains, auto&& take) {
-    for (std::size_t i = 0; i < kBatch; ++i) offsets[i] = grains[i] * kGrainBytes + kInside;
+    for (std::size_t i = 0; i < kBatch; ++i) offsets[i] = grains[i] * kDefaultGrainBytes + kInside;
     require(map.find_many(offsets, places));
     for (std::size_t i = 0; i < kBatch; ++i) take(i, as_place(places[i]));
   });
@@ -249,7 +249,7 @@ void lookup_in_classic(benchmark::State& state, const ChainLayout& layout,
                        classic::Chain<Cache>& chain, const Sequence& sequence) {
   time_lookups(state, layout, sequence, [&](auto grains, auto&& take) {
     for (std::size_t i = 0; i < grains.size(); ++i) {
-      const Result<classic::Found> found = chain.find(grains[i] * kGrainBytes + kInside);
+      const Result<classic::Found> found = chain.find(grains[i] * kDefaultGrainBytes + kInside);
       if (!found) [[unlikely]]
         throw_error(found.error());
       take(i, GrainPlace{found->stored, found->link, found->file_offset});
@@ -305,7 +305,7 @@ void time_load(benchmark::State& state, const ChainSpec& spec) {
   }
   const ChainLayout& layout = workload.layout();
   for (const std::uint32_t grain : sequence_of(Access::random, layout.grains()))
-    require(as_place(value_of(map->find(grain * kGrainBytes + kInside))) ==
+    require(as_place(value_of(map->find(grain * kDefaultGrainBytes + kInside))) ==
                 expected_place(layout, grain),
             "place of a grain");
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(layout.grains()));

@@ -79,6 +79,25 @@ class Output(unittest.TestCase):
         self.assertNotIn("allocation", text)
         self.assertEqual(goal_lines({}), "")
 
+    def test_durable_allocation_is_judged_with_small_grains_beside_the_device(self) -> None:
+        def stored(grain: int, flush: int, scheme: str, ns: float) -> Run:
+            return run(f"alloc/device/sequential/grain:{grain}k/flush:{flush}/{scheme}", 0, ns,
+                       grain_bytes=grain << 10)
+        table = series_by_name([
+            stored(4, 1, "classic", 150000), stored(4, 64, "grainmill", 10000),
+            stored(4, 64, "classic", 20000), stored(4, 64, "bare", 8000),
+            stored(64, 1, "classic", 256000), stored(64, 64, "grainmill", 64000),
+            stored(64, 64, "bare", 51200)])
+        text = all_tables(table)
+        self.assertRegex(text, r"grain:4k/flush:64 +100,000 +50,000 +125,000 +×2 +×15 +80 % +410")
+        self.assertRegex(text, r"grain:64k/flush:64 +15,625 +19,531 +×4 +80 % +1,024\n")
+        text = goal_lines(table)
+        self.assertRegex(text, "MISSED +allocation of 4 KiB .*: 15, goal >= 20\n"
+                               r" +bare .*: 18\.8\n +ours in % of bare: 80\n"
+                               r" +with 64 KiB grains: times faster: 4\n"
+                               r" +with 64 KiB grains, payload: MB/s: 1,024\n"
+                               r" +with 64 KiB grains, bare: MB/s: 1,280$")
+
     def test_the_drawing_is_xml_with_a_bar_a_scheme(self) -> None:
         root = ElementTree.fromstring(draw(result(*self.RUNS)))
         self.assertEqual(sum(element.tag.endswith("rect") for element in root.iter()), 6)

@@ -48,7 +48,7 @@ class ClassicChain : public ::testing::Test {
     Chain<Cache> chain = open_chain<Cache>(layout, write_chain(layout, folder.path()));
     for (const Access access : kAllAccesses)
       for (const std::uint32_t grain : access_sequence(access, layout.grains(), 20000)) {
-        const Found found = value_of(chain.find(grain * kGrainBytes + 512));
+        const Found found = value_of(chain.find(grain * layout.grain_bytes() + 512));
         const GrainPlace place = layout.place(grain);
         ASSERT_EQ(found.stored, place.stored) << spec.name() << " grain " << grain;
         if (!place.stored) continue;
@@ -93,15 +93,15 @@ TEST(ClassicAllocator, keeps_both_tables_and_what_the_cache_says) {
   const std::vector<std::string> paths = write_chain(layout, folder.path());
   Chain<CountedCache> chain = open_chain<CountedCache>(layout, paths);
   Allocator allocator = value_of(Allocator::open(chain.link(0)));
-  std::vector<std::byte> data(kGrainBytes);
+  std::vector<std::byte> data(layout.grain_bytes());
   std::uint64_t expected = layout.file_bytes();
   for (const std::uint64_t grain : {5U, 4U, 20000U, 700U, 0U}) {
-    ASSERT_FALSE(value_of(chain.find(grain * kGrainBytes)).stored);
+    ASSERT_FALSE(value_of(chain.find(grain * layout.grain_bytes())).stored);
     fill_grain(grain, data);
     ASSERT_EQ(value_of(allocator.allocate(grain, data)), expected);
-    ASSERT_EQ(value_of(chain.find(grain * kGrainBytes)).file_offset, expected);
+    ASSERT_EQ(value_of(chain.find(grain * layout.grain_bytes())).file_offset, expected);
 
-    std::vector<std::byte> stored(kGrainBytes);
+    std::vector<std::byte> stored(layout.grain_bytes());
     require(chain.link(0).file().read_exact_at(expected, stored));
     ASSERT_EQ(stored, data);
     for (const std::uint64_t directory :
@@ -111,7 +111,7 @@ TEST(ClassicAllocator, keeps_both_tables_and_what_the_cache_says) {
           chain.link(0).file().read_exact_at(layout.tables_offset(directory) + grain * 4, entry));
       EXPECT_EQ(load_le<std::uint32_t>(entry.data()) * kSectorBytes, expected);
     }
-    expected += kGrainBytes;
+    expected += layout.grain_bytes();
   }
 }
 

@@ -6,11 +6,12 @@ from statistics import median
 from typing import Any
 
 # name, round, ns (an item: a lookup, a grain; or an iteration where there are no items), total_ns
-# (an iteration), and maybe map_bytes and the processor's counters an item.
+# (an iteration), and maybe map_bytes, grain_bytes and the processor's counters an item.
 Run = dict[str, Any]
 
 TIME_UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
 MANUAL = "/manual_time"
+FACTS = ["map_bytes", "grain_bytes"]
 PERF_COUNTERS = ["cycles", "instructions", "cache-misses", "dTLB-load-misses"]
 
 
@@ -28,7 +29,7 @@ def read_benchmark(entry: dict[str, Any], number: int) -> Run:
     items = entry.get("items_per_second")
     run = {"name": name.removesuffix(MANUAL), "round": number,
            "ns": 1e9 / items if items else total, "total_ns": total}
-    return run | {key: entry[key] for key in ["map_bytes", *PERF_COUNTERS] if key in entry}
+    return run | {key: entry[key] for key in [*FACTS, *PERF_COUNTERS] if key in entry}
 
 
 @dataclass
@@ -51,6 +52,12 @@ class Series:
     @property
     def median_total_ns(self) -> float:
         return median(self.total_ns.values())
+
+    @property
+    def megabytes_per_second(self) -> float | None:
+        """Of payload, where each item is a grain that is written."""
+        grain_bytes = self.last.get("grain_bytes")
+        return grain_bytes * 1e3 / self.median_ns if grain_bytes else None
 
     def ratio(self, base: "Series") -> float | None:
         """The median of the ratios to `base` in the same round: the machine's state is in both."""

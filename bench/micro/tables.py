@@ -5,6 +5,7 @@ from micro.results import PERF_COUNTERS, Group, Series, groups_of
 TIB = 1 << 40
 DISK_BYTES = {"1GiB": 1 << 30, "64GiB": 1 << 36, "1TiB": TIB}
 OURS, BATCHED, CLASSIC, DIRECT, MEMORY = "grainmill", "grainmill-many", "classic", "direct", "memory"
+BARE = "bare"  # the payload alone, synced as often: what the device allows
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -16,6 +17,10 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def times(value: float | None) -> str:
     return "" if value is None else f"×{number(value)}"
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None else f"{number(100 * value)} %"
 
 
 def nanoseconds(group: Group, scheme: str) -> str:
@@ -59,19 +64,24 @@ def open_table(table: dict[str, Series]) -> str:
     return columns(rows) if len(rows) > 1 else ""
 
 
+def allocation_row(kind: str, group: Group, groups: dict[str, Group]) -> list[str]:
+    ours = group.schemes.get(OURS)
+    each = groups.get(group.title.rpartition(":")[0] + ":1")
+    safe = each.schemes.get(CLASSIC) if each else None
+    speeds = [number(1e9 / group.schemes[scheme].median_ns) if scheme in group.schemes else ""
+              for scheme in (OURS, CLASSIC, BARE)]
+    return [f"{kind}/{group.title}", *speeds, times(group.ratio(CLASSIC, OURS)),
+            times(safe.ratio(ours) if safe and ours else None), percent(group.ratio(BARE, OURS)),
+            number(ours.megabytes_per_second) if ours else ""]
+
+
 def allocation_table(table: dict[str, Series]) -> str:
     """Ratios are of speeds: above 1, ours is faster."""
-    rows = [["grains/s", OURS, CLASSIC, "ours by it", "by classic with flush:1"]]
+    rows = [["grains/s", OURS, CLASSIC, BARE, "ours by classic", "by classic with flush:1",
+             "of bare", "ours MB/s"]]
     for kind in ("alloc", "copy-up"):
         groups = {group.title: group for group in groups_of(table, kind)}
-        for group in groups.values():
-            ours, theirs = group.schemes.get(OURS), group.schemes.get(CLASSIC)
-            each = groups.get(group.title.rpartition(":")[0] + ":1")
-            safe = each.schemes.get(CLASSIC) if each else None
-            rows.append([f"{kind}/{group.title}", number(1e9 / ours.median_ns) if ours else "",
-                         number(1e9 / theirs.median_ns) if theirs else "",
-                         times(group.ratio(CLASSIC, OURS)),
-                         times(safe.ratio(ours) if safe and ours else None)])
+        rows += [allocation_row(kind, group, groups) for group in groups.values()]
     return columns(rows) if len(rows) > 1 else ""
 
 

@@ -45,7 +45,7 @@ std::array<std::byte, kSectorBytes> header(const ChainLayout& layout) {
   store_le<std::uint32_t>(&bytes[4], 1);
   store_le<std::uint32_t>(&bytes[8], redundant ? 3 : 1);  // newline test, redundant tables
   store_le<std::uint64_t>(&bytes[12], layout.spec().disk_bytes / kSectorBytes);
-  store_le<std::uint64_t>(&bytes[20], kGrainBytes / kSectorBytes);
+  store_le<std::uint64_t>(&bytes[20], layout.grain_bytes() / kSectorBytes);
   store_le<std::uint64_t>(&bytes[28], 1);  // the descriptor
   store_le<std::uint64_t>(&bytes[36], 20);
   store_le<std::uint32_t>(&bytes[44], kTableEntries);
@@ -83,7 +83,7 @@ class LinkFile {
   }
 
   void write_grain(std::uint64_t grain, std::uint64_t file_offset) {
-    std::vector<std::byte> bytes(kGrainBytes);
+    std::vector<std::byte> bytes(layout_.grain_bytes());
     fill_grain(grain, bytes);
     require(file().write_at(file_offset, bytes));
   }

@@ -26,16 +26,19 @@ std::string size_text(std::uint64_t bytes) {
 }  // namespace
 
 std::string ChainSpec::name() const {
-  return fmt::format("{}/depth:{}/alloc:{}/{}", size_text(disk_bytes), depth, allocated_percent,
-                     layout == Layout::contiguous ? "contiguous" : "scattered");
+  return fmt::format("{}/depth:{}/alloc:{}/{}{}", size_text(disk_bytes), depth, allocated_percent,
+                     layout == Layout::contiguous ? "contiguous" : "scattered",
+                     grain_bytes == kDefaultGrainBytes ? "" : "/grain:" + size_text(grain_bytes));
 }
 
 ChainLayout::ChainLayout(const ChainSpec& spec)
     : spec_(spec),
-      grains_(spec.disk_bytes / kGrainBytes),
+      grains_(spec.disk_bytes / spec.grain_bytes),
       zone_grains_(std::clamp<std::uint64_t>(grains_ / 512, kTableEntries, 32768)) {
+  if (!is_power_of_two(spec.grain_bytes) || spec.grain_bytes < kSectorBytes)
+    throw std::invalid_argument("a benchmark's grain is a power of two of sectors");
   if (!is_power_of_two(grains_) || grains_ < kTableEntries ||
-      grains_ * kGrainBytes != spec.disk_bytes)
+      grains_ * spec.grain_bytes != spec.disk_bytes)
     throw std::invalid_argument("a benchmark's disk is a power of two of whole tables");
 }
 
@@ -52,12 +55,12 @@ GrainPlace ChainLayout::place(std::uint64_t grain) const {
     slot = scatter(grain, grains_);
   }
   if (!place.stored) return {};
-  place.file_offset = data_begin() + slot * kGrainBytes;
+  place.file_offset = data_begin() + slot * grain_bytes();
   return place;
 }
 
 GrainTableShape ChainLayout::shape() const {
-  return {spec_.disk_bytes, kGrainBytes, kTableEntries};
+  return {spec_.disk_bytes, grain_bytes(), kTableEntries};
 }
 
 std::uint64_t ChainLayout::copy_bytes() const {
@@ -78,7 +81,7 @@ std::uint64_t ChainLayout::tables_offset(std::uint64_t directory_offset) const {
 }
 
 std::uint64_t ChainLayout::data_begin() const {
-  return align_up(directory_offset() + copy_bytes(), kGrainBytes);
+  return align_up(directory_offset() + copy_bytes(), grain_bytes());
 }
 
 std::uint64_t scatter(std::uint64_t value, std::uint64_t size) {

@@ -12,7 +12,7 @@
 
 namespace grainmill::bench {
 
-inline constexpr std::uint64_t kGrainBytes = 65536;
+inline constexpr std::uint64_t kDefaultGrainBytes = 65536;  // as VMware makes them
 inline constexpr std::uint32_t kTableEntries = 512;
 
 enum class Layout : std::uint8_t {
@@ -27,9 +27,11 @@ struct ChainSpec {
   Layout layout = Layout::scattered;
   bool redundant_tables = false;
   bool stores_data = false;  // false: a hole of the file system where the grains would be
+  std::uint64_t grain_bytes = kDefaultGrainBytes;
 
   bool operator==(const ChainSpec&) const = default;
-  [[nodiscard]] std::string name() const;  // "64GiB/depth:32/alloc:50/scattered"
+  // "64GiB/depth:32/alloc:50/scattered", and "/grain:4KiB" where that is not the default.
+  [[nodiscard]] std::string name() const;
 };
 
 // Where one grain is; link 0 is the top.
@@ -43,11 +45,13 @@ struct GrainPlace {
 
 class ChainLayout {
  public:
-  // REQUIRES: the disk has a power of two of grains, one table or more.
+  // REQUIRES: the disk has a power of two of grains, one table or more, and a grain is a power of
+  // two of bytes, a sector or more.
   explicit ChainLayout(const ChainSpec& spec);
 
   [[nodiscard]] const ChainSpec& spec() const { return spec_; }
   [[nodiscard]] std::uint64_t grains() const { return grains_; }
+  [[nodiscard]] std::uint64_t grain_bytes() const { return spec_.grain_bytes; }
   [[nodiscard]] GrainPlace place(std::uint64_t grain) const;
 
   // All links have their metadata at the same places, in bytes.

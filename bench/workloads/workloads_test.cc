@@ -42,7 +42,7 @@ void expect_disk_as_layout(const ChainSpec& spec) {
   require(disk.check());
   for (std::uint64_t grain = 0; grain < layout.grains(); ++grain) {
     ExtentList list;
-    require(disk.map().compose(grain * kGrainBytes, kGrainBytes, list));
+    require(disk.map().compose(grain * spec.grain_bytes, spec.grain_bytes, list));
     ASSERT_EQ(list.size(), 1U);
     expect_extent(disk, list.front(), layout.place(grain));
   }
@@ -55,17 +55,34 @@ TEST(WriteChain, is_a_disk_that_is_as_its_layout) {
         expect_disk_as_layout({kDiskBytes, depth, percent, layout, depth == 4});
 }
 
+TEST(WriteChain, has_grains_of_the_size_it_is_told) {
+  for (const std::uint64_t grain_bytes : {4 * kKiB, 128 * kKiB})
+    expect_disk_as_layout({.disk_bytes = 4096 * grain_bytes,
+                           .depth = 2,
+                           .allocated_percent = 50,
+                           .redundant_tables = true,
+                           .grain_bytes = grain_bytes});
+}
+
 TEST(WriteChain, stores_data_where_it_is_asked_to) {
-  const ChainLayout layout({.disk_bytes = 32 * kMiB, .depth = 2, .stores_data = true});
+  const ChainLayout layout(
+      {.disk_bytes = 32 * kMiB, .depth = 2, .stores_data = true, .grain_bytes = 4 * kKiB});
   const testing::TempDir folder;
   const std::vector<std::string> paths = write_chain(layout, folder.path());
   const GrainPlace place = layout.place(77);
-  std::vector<std::byte> stored(kGrainBytes);
-  std::vector<std::byte> expected(kGrainBytes);
+  std::vector<std::byte> stored(layout.grain_bytes());
+  std::vector<std::byte> expected(layout.grain_bytes());
   require(value_of(posix_file_system().open_read(paths[place.link]))
               ->read_exact_at(place.file_offset, stored));
   fill_grain(77, expected);
   EXPECT_EQ(stored, expected);
+}
+
+TEST(ChainSpec, names_the_size_of_a_grain_that_is_not_usual) {
+  ChainSpec spec{.disk_bytes = 4 * kGiB, .allocated_percent = 50};
+  EXPECT_EQ(spec.name(), "4GiB/depth:1/alloc:50/scattered");
+  spec.grain_bytes = 4 * kKiB;
+  EXPECT_EQ(spec.name(), "4GiB/depth:1/alloc:50/scattered/grain:4KiB");
 }
 
 TEST(ChainLayout, allocates_the_share_it_is_told) {
