@@ -23,17 +23,42 @@ struct ZstdCompressor::State {
     void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
   };
   std::unique_ptr<ZSTD_CCtx, Free> context{ZSTD_createCCtx()};
+  int level = kZstdDefaultLevel;
+  bool small_blocks = false;  // what the context is set for
 };
+
+namespace {
+
+// Blocks of these sizes fill only a part of the tables that the library gives its level 3. With
+// smaller ones they take 0.85 of the time and no more room: .3634 of 64 KiB blocks of a Debian
+// system's files, to .3649 (one core of an EPYC of family 26).
+constexpr std::size_t kSmallest = std::size_t{32} * 1024;
+constexpr std::size_t kLargest = std::size_t{128} * 1024;
+
+void set_for_small_blocks(ZSTD_CCtx* context, bool small) {
+  constexpr int kAsTheLevelHasIt = 0;
+  ZSTD_CCtx_setParameter(context, ZSTD_c_strategy, small ? ZSTD_dfast : kAsTheLevelHasIt);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_hashLog, small ? 13 : kAsTheLevelHasIt);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_chainLog, small ? 12 : kAsTheLevelHasIt);
+  ZSTD_CCtx_setParameter(context, ZSTD_c_minMatch, small ? 4 : kAsTheLevelHasIt);
+}
+
+}  // namespace
 
 ZstdCompressor::ZstdCompressor(int level) : state_(std::make_unique<State>()) {
   if (!state_->context) throw std::bad_alloc();
   ZSTD_CCtx_setParameter(state_->context.get(), ZSTD_c_compressionLevel, level);
+  state_->level = level;
 }
 ZstdCompressor::~ZstdCompressor() = default;
 ZstdCompressor::ZstdCompressor(ZstdCompressor&&) noexcept = default;
 ZstdCompressor& ZstdCompressor::operator=(ZstdCompressor&&) noexcept = default;
 
 std::size_t ZstdCompressor::compress(std::span<const std::byte> in, std::span<std::byte> out) {
+  const bool small =
+      state_->level == kZstdDefaultLevel && in.size() >= kSmallest && in.size() <= kLargest;
+  if (small != state_->small_blocks) set_for_small_blocks(state_->context.get(), small);
+  state_->small_blocks = small;
   const std::size_t size =
       ZSTD_compress2(state_->context.get(), out.data(), out.size(), in.data(), in.size());
   if (ZSTD_isError(size) == 0) return size;
