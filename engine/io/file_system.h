@@ -72,6 +72,17 @@ class FileSystem {
   [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) = 0;
 
+  // Whether the path names a block device.
+  [[nodiscard]] virtual bool is_block_device(const std::string& /*path*/) { return false; }
+
+  // Opens a file or a block device that the user named, to be overwritten where it is. Nothing that
+  // is mounted, or open elsewhere for writing: `busy`.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> open_in_place(const std::string& path);
+
+  // The program's standard output, whatever it is. It takes writes in order only, each where the
+  // last one ended; zero_range() writes zeros. Nothing can be read.
+  [[nodiscard]] virtual Result<std::unique_ptr<File>> open_standard_output();
+
   // Removes a file; fine if there is none.
   [[nodiscard]] virtual Status remove(const std::string& path) = 0;
 
@@ -84,6 +95,9 @@ class FileSystem {
 
 // The operating system's own files. One object for the whole program.
 [[nodiscard]] FileSystem& posix_file_system();
+
+// What messages call FileSystem::open_standard_output().
+inline constexpr const char* kStandardOutput = "standard output";
 
 // The folder part of a path ("." when it has none), and the name part.
 [[nodiscard]] std::string folder_of(const std::string& path);

@@ -65,15 +65,27 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
   return {};
 }
 
+// On a block device, the first discards if what is discarded reads as zeros there, and fails with
+// EOPNOTSUPP if not; the second has the device write zeros (Linux, block/fops.c, blkdev_fallocate).
+// Both fail with EINVAL there for ranges that are not whole blocks of the device.
 Status PosixFile::zero_range(std::uint64_t offset, std::uint64_t length) {
   if (length == 0) return {};  // which the kernel refuses
-  constexpr int kPunch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  const auto begin = static_cast<off_t>(offset);
-  while (::fallocate(descriptor_, kPunch, begin, static_cast<off_t>(length)) != 0) {
-    if (errno == EOPNOTSUPP || errno == ENOSYS) return write_zeros(offset, length);
-    if (errno != EINTR) return io_error(path(), offset, "punch a hole");
+  for (const int how :
+       {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE}) {
+    int error = 0;
+    do {
+      error = 0;
+      if (::fallocate(descriptor_, how, static_cast<off_t>(offset), static_cast<off_t>(length)) !=
+          0)
+        error = errno;
+    } while (error == EINTR);
+    if (error == 0) return {};
+    if (error != EOPNOTSUPP && error != ENOSYS && error != EINVAL) {
+      errno = error;
+      return io_error(path(), offset, "make zeros of a range");
+    }
   }
-  return {};
+  return write_zeros(offset, length);
 }
 
 Status PosixFile::write_zeros(std::uint64_t offset, std::uint64_t length) {
@@ -100,8 +112,11 @@ Status PosixFile::sync() {
 Result<FileInfo> PosixFile::info() const {
   struct stat status{};
   if (::fstat(descriptor_, &status) != 0) return std::unexpected(os_error(errno, path(), "stat"));
+  off_t size = status.st_size;
+  if (S_ISBLK(status.st_mode)) size = ::lseek(descriptor_, 0, SEEK_END);
+  if (size < 0) return std::unexpected(os_error(errno, path(), "ask for the size"));
   return FileInfo{
-      .size_bytes = static_cast<std::uint64_t>(status.st_size),
+      .size_bytes = static_cast<std::uint64_t>(size),
       .allocated_bytes = static_cast<std::uint64_t>(status.st_blocks) * 512,
       .mtime_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
       .device = status.st_dev,

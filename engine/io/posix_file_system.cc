@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/file_system.h"
 #include "engine/io/posix_file.h"
+#include "engine/io/stream_file.h"
 
 #include <fmt/format.h>
 
@@ -222,6 +223,29 @@ class PosixFileSystem final : public FileSystem {
     return open_named(path, mode);
   }
 
+  [[nodiscard]] bool is_block_device(const std::string& path) override {
+    struct stat status{};
+    return ::stat(path.c_str(), &status) == 0 && S_ISBLK(status.st_mode);
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<File>> open_in_place(const std::string& path) override {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0) return std::unexpected(os_error(errno, path, "stat"));
+    if (!S_ISBLK(status.st_mode)) return open_named(path, OpenMode::read_write);
+    // O_EXCL without O_CREAT: not while it is mounted or otherwise held (open(2)).
+    Descriptor device(::open(path.c_str(), O_RDWR | O_EXCL | O_CLOEXEC));
+    if (device.get() < 0 && errno == EBUSY)
+      return fail(ErrorKind::busy, path, "is mounted or in use: unmount it first");
+    if (device.get() < 0) return std::unexpected(os_error(errno, path, "open to write"));
+    if (::fstat(device.get(), &status) != 0 || !S_ISBLK(status.st_mode))
+      return fail(ErrorKind::io, path, "was replaced while it was opened");
+    return std::make_unique<PosixFile>(path, device.release());
+  }
+
+  [[nodiscard]] Result<std::unique_ptr<File>> open_standard_output() override {
+    return std::make_unique<StreamFile>(kStandardOutput, STDOUT_FILENO);
+  }
+
   [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
                                                            const std::string& relative,
                                                            OpenMode mode) override {
@@ -305,18 +329,6 @@ class PosixFileSystem final : public FileSystem {
 FileSystem& posix_file_system() {
   static PosixFileSystem instance;
   return instance;
-}
-
-std::string folder_of(const std::string& path) {
-  const std::size_t slash = path.find_last_of('/');
-  if (slash == std::string::npos) return ".";
-  if (slash == 0) return "/";
-  return path.substr(0, slash);
-}
-
-std::string name_of(const std::string& path) {
-  const std::size_t slash = path.find_last_of('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
 }
 
 }  // namespace grainmill

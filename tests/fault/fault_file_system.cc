@@ -30,6 +30,7 @@ struct ArmedFault {
 
 bool fits(const Fault& fault, const CallSite& site) {
   if (fault.call != site.call || !site.path.ends_with(fault.path_end)) return false;
+  if (!site.path.contains(fault.within)) return false;
   return site.size == 0 ||
          (site.offset < fault.range_end && fault.range_begin < site.offset + site.size);
 }

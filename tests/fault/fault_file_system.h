@@ -41,6 +41,7 @@ enum class FileCall : std::uint8_t {
 struct Fault {
   FileCall call = FileCall::read;
   std::string path_end{};         // of the file
+  std::string within{};           // a part of its path, such as its folder
   std::uint64_t nth = 0;          // only this one of the calls that the rest fits, from 1 on
   std::uint64_t range_begin = 0;  // reads and writes: only those that touch this range
   std::uint64_t range_end = ~std::uint64_t{0};

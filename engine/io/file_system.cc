@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/io/file_system.h"
+
+namespace grainmill {
+
+Result<std::unique_ptr<File>> FileSystem::open_in_place(const std::string& path) {
+  return open_write(path);
+}
+
+Result<std::unique_ptr<File>> FileSystem::open_standard_output() {
+  return fail(ErrorKind::unsupported, kStandardOutput, "there is none here");
+}
+
+std::string folder_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  if (slash == 0) return "/";
+  return path.substr(0, slash);
+}
+
+std::string name_of(const std::string& path) {
+  const std::size_t slash = path.find_last_of('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+}  // namespace grainmill
