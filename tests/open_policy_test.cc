@@ -216,7 +216,7 @@ TEST_F(OpenPolicyTest, OtherFilesAreCalledWhatTheyAre) {
       {"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"},
       {"\n <!DOCTYPE html>\n<html><body>Log in</body></html>", "HTML page"},
       {"<html>", "HTML page"},
-      {std::string("QFI\xfb\0\0\0\3", 8), "qcow2"},
+      {std::string("QFI\xfb\0\0\0\1", 8), "version 1"},
       {"BZh91AY", "bzip2"},
       {std::string(100, '\0'), "nothing but zeros"},
       {"hello", "-f raw"}};

@@ -6,7 +6,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <optional>
 #include <ostream>
+#include <string>
+#include <variant>
 
 namespace grainmill {
 namespace {
@@ -20,6 +23,44 @@ Result<std::uint64_t> actual_size(const Link& link) {
   return total;
 }
 
+nlohmann::json vmdk_data(const LinkDescription& description) {
+  nlohmann::json extents = nlohmann::json::array();
+  for (const ExtentDescription& extent : description.extents) {
+    nlohmann::json item = {
+        {"virtual-size", extent.size_bytes}, {"filename", extent.path}, {"format", extent.type}};
+    if (extent.grain_bytes != 0) item["cluster-size"] = extent.grain_bytes;
+    if (extent.compressed) item["compressed"] = true;
+    extents.push_back(std::move(item));
+  }
+  const std::optional<ParentRef>& parent = description.parent;
+  return {{"create-type", description.create_type},
+          {"cid", description.content_id.value_or(0)},
+          {"parent-cid", parent ? parent->content_id.value_or(kNoContentId) : kNoContentId},
+          {"extents", extents}};
+}
+
+// What only this format has; null if there is nothing.
+nlohmann::json format_data(const LinkDescription& description) {
+  if (description.format == "vmdk") return vmdk_data(description);
+  nlohmann::json data;
+  for (const FormatFact& fact : description.facts)
+    std::visit([&](const auto& value) { data[fact.name] = value; }, fact.value);
+  return data;
+}
+
+std::string text_of(const FormatFact& fact) {
+  if (const bool* flag = std::get_if<bool>(&fact.value)) return *flag ? "yes" : "no";
+  if (const auto* number = std::get_if<std::uint64_t>(&fact.value)) return std::to_string(*number);
+  return std::get<std::string>(fact.value);
+}
+
+std::string text_of(const ParentRef& parent) {
+  if (parent.content_id)
+    return fmt::format("{} (content ID {:08x})", parent.hint, *parent.content_id);
+  return parent.format.empty() ? parent.hint
+                               : fmt::format("{} (format {})", parent.hint, parent.format);
+}
+
 // The field names of `qemu-img info --output=json`.
 Result<nlohmann::json> to_json(const Link& link) {
   const LinkDescription& description = link.description();
@@ -29,24 +70,14 @@ Result<nlohmann::json> to_json(const Link& link) {
                            {"virtual-size", link.size_bytes()},
                            {"actual-size", actual},
                            {"dirty-flag", description.unclean_shutdown}};
-  if (description.format != "vmdk") return object;
-  nlohmann::json extents = nlohmann::json::array();
-  for (const ExtentDescription& extent : description.extents) {
-    nlohmann::json item = {
-        {"virtual-size", extent.size_bytes}, {"filename", extent.path}, {"format", extent.type}};
-    if (extent.grain_bytes != 0) item["cluster-size"] = extent.grain_bytes;
-    if (extent.compressed) item["compressed"] = true;
-    extents.push_back(std::move(item));
-  }
+  nlohmann::json data = format_data(description);
+  if (data.empty()) return object;
   object["cluster-size"] = link.grain_bytes();
-  object["format-specific"] = {
-      {"type", "vmdk"},
-      {"data",
-       {{"create-type", description.create_type},
-        {"cid", description.content_id.value_or(0)},
-        {"parent-cid", description.parent ? description.parent->content_id : 0xffffffffU},
-        {"extents", extents}}}};
-  if (description.parent) object["backing-filename"] = description.parent->hint;
+  object["format-specific"] = {{"type", description.format}, {"data", std::move(data)}};
+  if (!description.parent) return object;
+  object["backing-filename"] = description.parent->hint;
+  if (!description.parent->format.empty())
+    object["backing-filename-format"] = description.parent->format;
   return object;
 }
 
@@ -61,14 +92,15 @@ Status print_human(const Link& link, Host& host) {
     host.out << "create type: " << description.create_type << '\n';
   if (description.content_id)
     host.out << fmt::format("content ID: {:08x}\n", *description.content_id);
-  if (description.parent)
-    host.out << fmt::format("parent: {} (content ID {:08x})\n", description.parent->hint,
-                            description.parent->content_id);
+  if (description.parent) host.out << "parent: " << text_of(*description.parent) << '\n';
+  for (const FormatFact& fact : description.facts)
+    host.out << fact.name << ": " << text_of(fact) << '\n';
   for (const ExtentDescription& extent : description.extents) {
     host.out << fmt::format("extent: {} {}", extent.type, format_size(extent.size_bytes));
     if (extent.grain_bytes != 0)
       host.out << fmt::format(", grains of {}", format_size(extent.grain_bytes));
-    if (extent.compressed) host.out << ", compressed";
+    if (extent.compressed)
+      host.out << (description.format == "vmdk" ? ", compressed" : ", some perhaps compressed");
     if (!extent.path.empty()) host.out << ": " << extent.path;
     host.out << '\n';
   }

@@ -23,7 +23,7 @@ namespace grainmill {
 namespace {
 
 constexpr const char* kConfigHelp =
-    "[file=]IMAGE         The image: a VMDK (its descriptor, if it has several files)\n"
+    "[file=]IMAGE         The image: a VMDK (its descriptor, if it has several files), or qcow2\n"
     "format=raw           IMAGE is a raw disk; without it the content tells, never the name\n"
     "allow-dir=FOLDER     Images may also name files below this folder; may be repeated\n"
     "allow-any-path=true  Images are trusted: open whatever file they name\n"

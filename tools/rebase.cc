@@ -14,7 +14,8 @@ namespace {
 
 std::string text_of(const std::optional<ParentRef>& parent) {
   if (!parent) return "none";
-  return fmt::format("'{}' (parentCID {:08x})", parent->hint, parent->content_id);
+  if (!parent->content_id) return fmt::format("'{}'", parent->hint);
+  return fmt::format("'{}' (parentCID {:08x})", parent->hint, *parent->content_id);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/disk/disk.h"
 
+#include "engine/base/arith.h"
 #include "engine/disk/disk_reader.h"
 #include "engine/disk/disk_writer.h"
 #include "engine/disk/parent.h"
@@ -50,14 +51,32 @@ class ChainOpener {
         options_.open.mode == OpenMode::read ? OpenMode::read : OpenMode::read_stable;
     GM_TRY(std::unique_ptr<File> file,
            open_parent_file(files_, options_.open.policy, child_path(), parent, mode));
-    GM_TRY(const Format* format, detect_format(*file, files_));
+    GM_TRY(const Format* format, format_of(parent, *file));
     OpenOptions options = options_.open;
     options.partly_hidden = true;
     options.mode = mode;
     return format->open(std::move(file), files_, options);
   }
 
+  Result<const Format*> format_of(const ParentRef& parent, const File& file) {
+    if (parent.format.empty()) {
+      auto detected = detect_format(file, files_);
+      // Only such links could have said that it is raw.
+      if (!detected && !parent.content_id)
+        detected.error().message += fmt::format(
+            "; {} builds on it and does not say its format: `qemu-img rebase -u -F FORMAT -b FILE` "
+            "writes that down",
+            child_path());
+      return detected;
+    }
+    if (const Format* format = format_by_name(parent.format)) return format;
+    return fail(ErrorKind::unsupported, child_path(),
+                fmt::format("says that its parent {} is of the format '{}', which is not read",
+                            file.path(), parent.format));
+  }
+
   Status compare_ids(const ParentRef& parent, const Link& link) const {
+    if (!parent.content_id) return {};
     if (link.description().content_id == parent.content_id) return {};
     const bool writing = options_.open.mode == OpenMode::read_write;
     if (options_.ignore_content_ids && !writing) return {};
@@ -74,7 +93,7 @@ class ChainOpener {
         fmt::format("expects content ID {:08x} (parentCID) of its parent, but {} has {} (CID): the "
                     "parent was changed after "
                     "this snapshot was made, or is another disk; {}",
-                    parent.content_id, parent_path, id_text(link.description().content_id),
+                    *parent.content_id, parent_path, id_text(link.description().content_id),
                     writing ? "a chain like this is not written; `grainmill rebase -u` mends it if "
                               "you are sure that this is the parent"
                             : "--ignore-cid reads the chain all the same, with contents that may "
@@ -119,14 +138,17 @@ Result<std::unique_ptr<Link>> open_link(FileSystem& files, const std::string& pa
   return format->open(std::move(file), files, options.open);
 }
 
-Disk::Disk(std::vector<std::unique_ptr<Link>> links) : links_(std::move(links)) {
+Disk::Disk(std::vector<std::unique_ptr<Link>> links, bool whole_sectors)
+    : links_(std::move(links)) {
   std::vector<const LinkMap*> maps;
   std::vector<const Link*> readable;
   for (const std::unique_ptr<Link>& link : links_) {
     maps.push_back(link.get());
     readable.push_back(link.get());
   }
-  map_ = std::make_unique<ChainMap>(std::move(maps));
+  const std::uint64_t size_bytes = links_.front()->size_bytes();
+  map_ = std::make_unique<ChainMap>(
+      std::move(maps), whole_sectors ? align_up(size_bytes, kSectorBytes) : size_bytes);
   reader_ = std::make_unique<DiskReader>(*map_, std::move(readable));
 }
 
@@ -136,7 +158,7 @@ Disk& Disk::operator=(Disk&& other) noexcept = default;
 
 Result<Disk> Disk::open(FileSystem& files, const std::string& path, const DiskOptions& options) {
   GM_TRY(std::vector<std::unique_ptr<Link>> links, ChainOpener(files, options).open(path));
-  Disk disk(std::move(links));
+  Disk disk(std::move(links), options.whole_sectors);
   if (options.open.mode == OpenMode::read_write) {
     WritableLink* link = disk.links_.front()->writable();
     if (link == nullptr)

@@ -17,11 +17,12 @@ class DiskReader;
 class DiskWriter;
 
 struct DiskOptions {
-  std::string format;  // of the top link; empty: told by its content. Parents are always told by
-                       // content, never raw.
+  std::string format;  // of the top link; empty: told by its content. Parents are what their
+                       // child says, else told by content and never raw.
   OpenOptions open;
   bool ignore_content_ids = false;  // read a chain whose content IDs do not match
   bool open_parents = true;         // false: the top link alone, for describing it
+  bool whole_sectors = false;  // fill up a last sector that is cut short, with zeros; only to read
 };
 
 // Opens the link at `path` alone, as the top of a chain would be.
@@ -86,7 +87,7 @@ class Disk {
   [[nodiscard]] Status set_content_id(std::uint32_t id);
 
  private:
-  explicit Disk(std::vector<std::unique_ptr<Link>> links);
+  Disk(std::vector<std::unique_ptr<Link>> links, bool whole_sectors);
 
   std::vector<std::unique_ptr<Link>> links_;
   std::unique_ptr<ChainMap> map_;

@@ -28,8 +28,9 @@ Result<std::unique_ptr<File>> open_parent_file(FileSystem& files, const OpenPoli
                                                const std::string& child_path,
                                                const ParentRef& parent, OpenMode mode) {
   std::vector<std::string> candidates = {parent.hint};
-  for (const std::string& other : {with_slashes(parent.hint), last_component(parent.hint)})
-    if (!other.empty() && other != candidates.back()) candidates.push_back(other);
+  if (parent.content_id)
+    for (const std::string& other : {with_slashes(parent.hint), last_component(parent.hint)})
+      if (!other.empty() && other != candidates.back()) candidates.push_back(other);
 
   std::string denial;
   std::string tried;

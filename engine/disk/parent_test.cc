@@ -52,6 +52,18 @@ TEST_F(ParentTest, BackslashesBesideSlashesArePartOfANameSometimes) {
   EXPECT_EQ(find("sub/a\\b.vmdk"), "/vm/sub/a\\b.vmdk");
 }
 
+// Another file of that name would be taken for the parent, and nothing would tell.
+TEST_F(ParentTest, IsNotGuessedWhereNoContentIdWouldTell) {
+  put("/vm/base.img");
+  const auto find_plain = [&](const std::string& hint) {
+    return open_parent_file(files_, {}, "/vm/child.qcow2", {.hint = hint, .content_id = {}});
+  };
+  EXPECT_EQ(find_plain("base.img").value()->path(), "/vm/base.img");
+  EXPECT_TRUE(HasError(find_plain("/other/base.img"), ErrorKind::denied, "/other/base.img"));
+  EXPECT_TRUE(HasError(find_plain("sub/base.img"), ErrorKind::not_found));
+  EXPECT_TRUE(HasError(find_plain("C:\\base.img"), ErrorKind::not_found));
+}
+
 TEST_F(ParentTest, StaysInsideThePolicy) {
   put("/secret/base.vmdk");
   EXPECT_TRUE(HasError(find("/secret/base.vmdk"), ErrorKind::denied, "--allow-dir /secret"));

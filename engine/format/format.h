@@ -2,11 +2,14 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "engine/format/settings.h"
+#include "engine/format/sink.h"
 #include "engine/io/file_system.h"
 #include "engine/io/open_policy.h"
 #include "engine/map/grain_allocator.h"
 #include "engine/map/link_map.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -14,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace grainmill {
@@ -41,8 +45,10 @@ inline constexpr std::uint32_t kNoContentId = 0xffffffffU;
 
 // What a link says of the one it builds on.
 struct ParentRef {
-  std::string hint;              // its name, as written
-  std::uint32_t content_id = 0;  // the content ID it had when this link was made
+  std::string hint;  // its name, as written
+  // The content ID it had when this link was made; nullopt where the format keeps none.
+  std::optional<std::uint32_t> content_id;
+  std::string format{};  // stated by the link, as in `-f`; empty: told by content, and never raw
 };
 
 // One file, or one range of zeros, that the guest disk is made of.
@@ -51,7 +57,13 @@ struct ExtentDescription {
   std::string type;  // the format's own word: SPARSE, FLAT, ...
   std::uint64_t size_bytes = 0;
   std::uint64_t grain_bytes = 0;  // 0 where nothing is allocated in grains
-  bool compressed = false;
+  bool compressed = false;        // grains may be
+};
+
+// One more thing that a format knows of a link, by the name that `qemu-img info` gives it.
+struct FormatFact {
+  std::string name;
+  std::variant<bool, std::uint64_t, std::string> value;
 };
 
 // What a person wants to know of a link; what a conversion writes down about its source.
@@ -61,6 +73,7 @@ struct LinkDescription {
   std::optional<std::uint32_t> content_id;
   std::optional<ParentRef> parent;
   std::vector<ExtentDescription> extents;
+  std::vector<FormatFact> facts;
   std::vector<std::string>
       warnings;  // odd, but not wrong: each a full sentence that names its file
   bool unclean_shutdown = false;
@@ -116,11 +129,31 @@ class Link : public LinkMap {
   // Null unless opened with OpenMode::read_write.
   [[nodiscard]] virtual WritableLink* writable() { return nullptr; }
 
+  // Whether any of its grains may be stored deflated. Where only the tables say so, all may until
+  // check() has read them.
+  [[nodiscard]] virtual bool may_deflate() const {
+    return std::ranges::any_of(description().extents, &ExtentDescription::compressed);
+  }
+
   // Reads all tables, both copies, and holds them against each other and against the files: an
   // entry that is past the end, inside metadata, unaligned or used twice is `corrupt`. Costs 4
   // bytes of reading a grain and a copy; done before the first byte of output is written.
   [[nodiscard]] virtual Status check() const = 0;
 };
+
+// An output to be made.
+struct SinkOptions {
+  std::string path{};               // kStandardOutputName: a stream
+  std::uint64_t size_bytes = 0;     // of the disk
+  std::vector<Setting> settings{};  // of the format
+  std::uint64_t hole_bytes = 4096;  // of flat files: see FlatSinkOptions
+  bool compress = false;            // refused where the format cannot
+  std::string level{};              // of compression; empty: the usual one
+  bool in_place = false;  // over a file or block device that is there, of at least this size
+};
+
+// In place of a path.
+inline constexpr std::string_view kStandardOutputName = "-";
 
 // One format. Formats are listed in registry.cc and nowhere else.
 struct Format {
@@ -133,6 +166,12 @@ struct Format {
 
   Result<std::unique_ptr<Link>> (*open)(std::unique_ptr<File> file, FileSystem& files,
                                         const OpenOptions& options) = nullptr;
+
+  // Null: it is not written. Fails without having changed anything that has a name.
+  Result<std::unique_ptr<Sink>> (*make_sink)(FileSystem& files,
+                                             const SinkOptions& options) = nullptr;
+  std::string_view settings_help;  // for people: what `settings` may hold
+  bool whole_sectors = false;      // its disks have no size but multiples of 512 bytes
 };
 
 // How much of a file's beginning a probe is shown, at most.

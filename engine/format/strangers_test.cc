@@ -19,7 +19,7 @@ bool is_named(const std::string& head, std::string_view part) {
 }
 
 TEST(Strangers, AreNamed) {
-  EXPECT_TRUE(is_named("QFI\xfb\0\0\0\3"s, "qcow2"));
+  EXPECT_TRUE(is_named("QFI\xfb\0\0\0\1"s, "qcow image of version 1"));
   EXPECT_TRUE(is_named("QED\0"s, "QED"));
   EXPECT_TRUE(is_named("conectix"s, "VHD"));
   EXPECT_TRUE(is_named("vhdxfile"s, "VHDX"));
@@ -53,8 +53,9 @@ TEST(Strangers, EmptyAndZeroFilesAreNamed) {
 }
 
 TEST(Strangers, WhatIsUnknownStaysSo) {
-  for (const std::string& head : {"KDMV"s, "COWD"s, "hello"s, " "s, "QFI"s, "\xbe\xba\xfe\xca"s,
-                                  std::string(0x40, '\0') + "\x7f", std::string(600, 'x')})
+  for (const std::string& head :
+       {"KDMV"s, "COWD"s, "hello"s, " "s, "QFI"s, "QFI\xfb\0\0\0\3"s, "\xbe\xba\xfe\xca"s,
+        std::string(0x40, '\0') + "\x7f", std::string(600, 'x')})
     EXPECT_EQ(name_of_text(head), "");
 }
 

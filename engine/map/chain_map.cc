@@ -55,16 +55,21 @@ std::uint64_t ChainMap::window_bytes() const {
 
 Status ChainMap::compose(std::uint64_t offset, std::uint64_t length, ExtentList& out) const {
   out.clear();
-  GM_CHECK(links_.front()->map(offset, length, out));
+  const std::uint64_t end = offset + length;
+  const std::uint64_t top_end = std::clamp(links_.front()->size_bytes(), offset, end);
+  if (top_end != offset) GM_CHECK(links_.front()->map(offset, top_end - offset, out));
+  if (top_end != end)
+    append_merged(out,
+                  {.guest_offset = top_end, .length = end - top_end, .kind = ExtentKind::zero});
 
   ExtentList below;
   ExtentList composed;
   for (std::uint32_t depth = 1; depth < links_.size(); ++depth) {
     const HoleSpan holes = hole_span(out);
-    const std::uint64_t end = std::min(holes.end, links_[depth]->size_bytes());
-    if (holes.begin >= end) continue;
+    const std::uint64_t below_end = std::min(holes.end, links_[depth]->size_bytes());
+    if (holes.begin >= below_end) continue;
     below.clear();
-    GM_CHECK(links_[depth]->map(holes.begin, end - holes.begin, below));
+    GM_CHECK(links_[depth]->map(holes.begin, below_end - holes.begin, below));
     if (below.size() == 1 && below.front().kind == ExtentKind::hole) continue;
     for (Extent& extent : below) extent.link = depth;
 

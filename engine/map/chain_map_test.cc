@@ -261,6 +261,26 @@ TEST(ChainMap, AsksParentsOnlyForWhatIsMissing) {
   EXPECT_EQ(base.bytes_asked(), 0U);
 }
 
+TEST(ChainMap, ReadsAsZerosBehindItsTopLink) {
+  FakeLink top(512, kGrain);
+  top.set(0, {ExtentKind::data, 0});
+  FakeLink parent(kGrain, kGrain);
+  parent.set(0, {ExtentKind::data, 0});
+  const ChainMap map({&top, &parent}, 1024);
+  EXPECT_EQ(map.size_bytes(), 1024U);
+  ExtentList list;
+  ASSERT_TRUE(IsOk(map.compose(0, 1024, list)));
+  ASSERT_EQ(list.size(), 2U);
+  EXPECT_EQ(list[0].kind, ExtentKind::data);
+  EXPECT_EQ(list[0].guest_end(), 512U);
+  EXPECT_EQ(list[1].kind, ExtentKind::zero) << "the parent is hidden there";
+  EXPECT_EQ(list[1].guest_end(), 1024U);
+  ASSERT_TRUE(IsOk(map.compose(700, 100, list)));
+  ASSERT_EQ(list.size(), 1U);
+  EXPECT_EQ(list[0].guest_offset, 700U);
+  EXPECT_EQ(list[0].kind, ExtentKind::zero);
+}
+
 TEST(ChainMap, ReportsALinkThatFails) {
   Chain chain;
   chain.add(kGrain, kGrain);

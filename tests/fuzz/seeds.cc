@@ -5,6 +5,7 @@
 #include "tests/fakes/memory_file.h"
 #include "tests/fuzz/targets.h"
 #include "tests/support/file_bytes.h"
+#include "tests/support/qcow2_builder.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
 
@@ -84,6 +85,27 @@ Bytes write_manifest(CryptoAlgorithm crypto) {
   return file.content().bytes();
 }
 
+testing::Qcow2Options small_qcow2(testing::Qcow2Codec codec, std::uint32_t version = 3) {
+  return {.version = version,
+          .cluster_bits = 9,
+          .codec = codec,
+          .extensions = {{0x6803f857, std::string("\0\0dirty", 7) + std::string(41, '\0')}}};
+}
+
+// A chain of one or two links; they are called "a" and "b".
+Bytes build_qcow2(const std::string& text, const std::vector<testing::Qcow2Options>& options) {
+  const testing::Layout layout = testing::parse_layout(text);
+  testing::Qcow2Builder top =
+      testing::build_qcow2_link(layout, layout.links.size() - 1, options.back());
+  if (layout.links.size() == 1) return top.finish();
+  top.set_backing("b", "qcow2");
+  Bytes all = top.finish();
+  std::ranges::copy(of_text(kFileSeparator), std::back_inserter(all));
+  std::ranges::copy(testing::build_qcow2_link(layout, 0, options.front()).finish(),
+                    std::back_inserter(all));
+  return all;
+}
+
 }  // namespace
 
 std::vector<Bytes> descriptor_seeds() {
@@ -113,6 +135,11 @@ std::vector<Bytes> header_seeds() {
     bytes.resize(kind == Kind::vmfs_sparse ? 2048 : 512);
     seeds.push_back(std::move(bytes));
   }
+  for (const std::uint32_t version : {2U, 3U}) {
+    Bytes bytes = build_qcow2("16k:A", {small_qcow2(testing::Qcow2Codec::zlib, version)});
+    bytes.resize(512);
+    seeds.push_back(std::move(bytes));
+  }
   return seeds;
 }
 
@@ -130,6 +157,11 @@ std::vector<Bytes> image_seeds() {
       build(base, {small_stream(testing::StreamForm::footer)}),
       build(base, {small_stream(testing::StreamForm::gd_in_front)}),
       build(base, {small_stream(testing::StreamForm::qemu)}),
+      build_qcow2(base, {small_qcow2(testing::Qcow2Codec::none)}),
+      build_qcow2(base, {small_qcow2(testing::Qcow2Codec::none, 2)}),
+      build_qcow2(base, {small_qcow2(testing::Qcow2Codec::zstd)}),
+      build_qcow2("8k:A 24k:r | 2k:B 30k:^",
+                  {small_qcow2(testing::Qcow2Codec::zlib), small_qcow2(testing::Qcow2Codec::none)}),
       build("8k:A 24k:- | 2k:B 30k:^", {small(Kind::vmfs), small(Kind::vmfs_sparse)}),
       build("8k:A 24k:r | 4k:B 28k:^ | 1k:^ 1k:C 30k:^",
             {small_stream(testing::StreamForm::footer), small_stream(testing::StreamForm::qemu),

@@ -18,7 +18,7 @@ namespace {
 
 using Random = std::mt19937_64;
 
-// Numbers at which programs break, as bytes of a little-endian field.
+// Numbers at which programs break, as fields of either byte order.
 constexpr std::array<std::uint64_t, 10> kOdd = {
     0, 1, 0x7f, 0xff, 0xffff, 0x7fffffff, 0xffffffff, 1ULL << 50, 1ULL << 63, ~0ULL};
 
@@ -35,8 +35,10 @@ void change(Bytes& bytes, Random& random) {
       break;
     case 2: {
       const std::uint64_t odd = kOdd[random() % kOdd.size()];
-      for (std::size_t i = 0; i < std::min<std::size_t>(left, 4 + 4 * (random() % 2)); ++i)
-        bytes[at + i] = std::byte(odd >> 8 * i & 0xff);
+      const std::size_t width = 4 + 4 * (random() % 2);
+      const bool big = random() % 2 == 0;
+      for (std::size_t i = 0; i < std::min(left, width); ++i)
+        bytes[at + i] = std::byte(odd >> 8 * (big ? width - 1 - i : i) & 0xff);
       break;
     }
     case 3:  // a piece from elsewhere

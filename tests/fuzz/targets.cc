@@ -2,6 +2,7 @@
 #include "tests/fuzz/targets.h"
 
 #include "engine/disk/disk.h"
+#include "engine/format/qcow2/layout.h"
 #include "engine/format/vmdk/create_type.h"
 #include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/layout.h"
@@ -119,6 +120,13 @@ void header(std::span<const std::byte> input) {
     require(table / hosted->entries_per_table == hosted->grain_bytes());
   }
   require_good_error(vmdk::parse_cowd_header(bytes, "f"));
+  const auto first_cluster = qcow2::parse_header(input, "f");
+  require_good_error(first_cluster);
+  if (first_cluster) {
+    require(first_cluster->tables() <= first_cluster->l1_entries &&
+            first_cluster->size_bytes <= std::uint64_t{1} << 61);
+    require(first_cluster->backing_file.size() < 1024);
+  }
   (void)vmdk::parse_block_header(bytes);
 }
 

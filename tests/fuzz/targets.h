@@ -20,7 +20,8 @@ using Bytes = std::vector<std::byte>;
 // A text descriptor.
 void descriptor(std::span<const std::byte> input);
 
-// The first sector of a hosted sparse extent, and the first four of a COWD one.
+// The first sector of a hosted sparse extent, the first four of a COWD one, and the first cluster
+// of a qcow2 image.
 void header(std::span<const std::byte> input);
 
 // A whole image: opened, checked, mapped, read as `convert` and `verify` would. Several files are

@@ -125,7 +125,8 @@ Status VmdkLink::store_content_id(std::optional<std::uint32_t> id) {
 }
 
 Status VmdkLink::store_parent(const ParentRef& parent) {
-  GM_CHECK(store_->store(with_parent(store_->text(), parent.hint, parent.content_id)));
+  GM_CHECK(store_->store(
+      with_parent(store_->text(), parent.hint, parent.content_id.value_or(kNoContentId))));
   description_.parent = parent.hint.empty() ? std::nullopt : std::optional(parent);
   return {};
 }
