@@ -39,20 +39,32 @@ void guarded(Unit& unit, const Body& body) {
 // The graph. Units go round in it: the recorder hands each one back to the planner. Their number is
 // what bounds memory; nothing else is admitted, and no node can reject what it is given.
 //
-//   plan -> fetch -> decode -> digest -> write -> order -> record
-//     ^                                                      |
-//     +------------------------------------------------------+
+//   plan -> fetch -> decode -> digest -> encode -> [line up -> place ->] write -> order -> record
+//     ^                                                                                     |
+//     +-------------------------------------------------------------------------------------+
 class Mill {
  public:
   Mill(const Disk& disk, Sink* sink, GrainLog& log, const GraphOptions& options,
        const UnitShape& shape)
-      : map_(disk.map()), sink_(sink), log_(log), options_(options), planner_(disk.map(), shape) {}
+      : map_(disk.map()),
+        sink_(sink),
+        output_(sink != nullptr ? sink->shape() : SinkShape{}),
+        log_(log),
+        options_(options),
+        planner_(disk.map(), shape) {}
 
   Status run(std::vector<std::unique_ptr<Unit>>& units) {
     flow::make_edge(flow::output_port<0>(plan_), fetch_);
     flow::make_edge(fetch_, decode_);
     flow::make_edge(decode_, digest_);
-    flow::make_edge(digest_, write_);
+    flow::make_edge(digest_, encode_);
+    if (output_.order == SinkOrder::any) {
+      flow::make_edge(encode_, write_);
+    } else {
+      flow::make_edge(encode_, line_up_);
+      flow::make_edge(line_up_, place_);
+      flow::make_edge(place_, write_);
+    }
     flow::make_edge(write_, order_);
     flow::make_edge(order_, record_);
     flow::make_edge(record_, plan_);
@@ -69,9 +81,6 @@ class Mill {
   [[nodiscard]] bool is_cancelled() const {
     return options_.cancelled != nullptr && options_.cancelled->load();
   }
-  [[nodiscard]] bool writes_in_order() const {
-    return sink_ != nullptr && sink_->ordering() == SinkOrder::ascending;
-  }
 
   // Only the serial nodes plan_ and record_ touch stop_, and they may run at the same time.
   void plan(Unit* unit, PlanNode::output_ports_type& ports) {
@@ -86,9 +95,18 @@ class Mill {
     if (!unit.status && options_.collect_errors) salvage(unit, map_, options_.crypto);
   }
 
+  void place_unit(Unit& unit) {
+    if (lost_) return unit.piece.reset();
+    place(unit, *sink_);
+    if (output_.order == SinkOrder::ascending) {
+      write(unit);
+      unit.piece.reset();
+    }
+    lost_ = !unit.status;
+  }
+
   void record(Unit& unit) {
     if (stop_.load()) return;
-    if (unit.status && writes_in_order()) write(unit, *sink_);
     if (unit.status) unit.status = log(unit);
     if (!unit.status) {
       result_ = unit.status;
@@ -121,10 +139,12 @@ class Mill {
 
   const ChainMap& map_;
   Sink* sink_;
+  SinkShape output_;
   GrainLog& log_;
   const GraphOptions& options_;
   Planner planner_;
   std::atomic<bool> stop_ = false;
+  bool lost_ = false;  // place_ alone: a unit is missing in the output, so all later ones are void
   Status result_;
   Progress progress_;
 
@@ -134,9 +154,15 @@ class Mill {
   StageNode fetch_ = stage([](Unit& unit) { fetch(unit); });
   StageNode decode_ = stage([this](Unit& unit) { decode(unit, map_); });
   StageNode digest_ = stage([this](Unit& unit) { digest_unit(unit); });
-  StageNode write_ = stage([this](Unit& unit) {
-    if (sink_ != nullptr && !writes_in_order()) write(unit, *sink_);
+  StageNode encode_ = stage([this](Unit& unit) {
+    if (sink_ != nullptr) encode(unit, output_);
   });
+  flow::sequencer_node<Unit*> line_up_{graph_, [](Unit* unit) { return unit->sequence; }};
+  flow::function_node<Unit*, Unit*> place_{graph_, flow::serial, [this](Unit* unit) {
+                                             guarded(*unit, [&] { place_unit(*unit); });
+                                             return unit;
+                                           }};
+  StageNode write_ = stage([](Unit& unit) { write(unit); });
   flow::sequencer_node<Unit*> order_{graph_, [](Unit* unit) { return unit->sequence; }};
   flow::function_node<Unit*, Unit*> record_{graph_, flow::serial, [this](Unit* unit) {
                                               guarded(*unit, [&] { record(*unit); });
@@ -147,7 +173,8 @@ class Mill {
 }  // namespace
 
 Status run_graph(const Disk& disk, Sink* sink, GrainLog& log, const GraphOptions& options) {
-  const UnitShape shape = shape_for(disk, crypto_digest_bytes(options.crypto));
+  const UnitShape shape = shape_for(disk, crypto_digest_bytes(options.crypto),
+                                    sink != nullptr ? sink->shape() : SinkShape{});
   const unsigned threads = options.threads != 0
                                ? options.threads
                                : static_cast<unsigned>(oneapi::tbb::info::default_concurrency());
@@ -160,7 +187,10 @@ Status run_graph(const Disk& disk, Sink* sink, GrainLog& log, const GraphOptions
 
   std::vector<std::unique_ptr<Unit>> units(
       std::min<std::uint64_t>(affordable, threads * kUnitsPerThread));
-  for (std::unique_ptr<Unit>& unit : units) unit = std::make_unique<Unit>(shape);
+  for (std::unique_ptr<Unit>& unit : units) {
+    unit = std::make_unique<Unit>(shape);
+    if (sink != nullptr) unit->encoder = sink->make_encoder();
+  }
 
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism,
                                           std::max(threads, 1U));

@@ -12,32 +12,36 @@ namespace {
 // large enough that a system call costs nothing beside it.
 constexpr std::uint64_t kUnitBytes = 256 * kKiB;
 
-// The most that the blocks of one link behind one digest grain can take in the file.
-std::uint64_t stored_per_digest_grain(std::uint64_t grain_bytes, bool aligned) {
+// The most that the blocks of one link behind one step can take in the file.
+std::uint64_t stored_per_step(std::uint64_t grain_bytes, std::uint64_t step_bytes, bool aligned) {
   constexpr std::uint64_t kBlockHeader = 12;
   const std::uint64_t block = align_up(kBlockHeader + 2 * grain_bytes, kSectorBytes);
-  return block * (ceil_div(kDigestGrain, std::min(grain_bytes, kDigestGrain)) + (aligned ? 0 : 1));
+  return block * (ceil_div(step_bytes, std::min(grain_bytes, step_bytes)) + (aligned ? 0 : 1));
 }
 
 }  // namespace
 
-UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes) {
-  UnitShape shape{.guest_bytes = kUnitBytes, .leaf_bytes = leaf_bytes};
+UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes, const SinkShape& output) {
+  UnitShape shape{.leaf_bytes = leaf_bytes};
+  shape.step_bytes = std::max(kDigestGrain, output.unit_bytes);
+  shape.guest_bytes = std::max(kUnitBytes, shape.step_bytes);
   std::uint64_t most_stored = 0;  // all links together: each may show a part
   for (std::size_t i = 0; i < disk.depth(); ++i) {
+    if (!disk.link(i).may_deflate()) continue;
     std::uint64_t of_link = 0;
     const std::vector<ExtentDescription>& extents = disk.link(i).description().extents;
     for (const ExtentDescription& extent : extents) {
       if (!extent.compressed) continue;
-      const bool aligned = extents.size() == 1 && (kDigestGrain % extent.grain_bytes == 0 ||
-                                                   extent.grain_bytes % kDigestGrain == 0);
+      const bool aligned = extents.size() == 1 && (shape.step_bytes % extent.grain_bytes == 0 ||
+                                                   extent.grain_bytes % shape.step_bytes == 0);
       shape.grain_bytes = std::max(shape.grain_bytes, extent.grain_bytes);
-      of_link = std::max(of_link, stored_per_digest_grain(extent.grain_bytes, aligned));
+      of_link = std::max(of_link, stored_per_step(extent.grain_bytes, shape.step_bytes, aligned));
     }
     most_stored += of_link;
   }
   shape.guest_bytes = std::max(shape.guest_bytes, shape.grain_bytes);
   if (shape.grain_bytes != 0) shape.stored_bytes = shape.guest_bytes + most_stored;
+  shape.room_bytes = shape.guest_bytes / output.unit_bytes * output.room_bytes;
   return shape;
 }
 
@@ -83,13 +87,13 @@ void Planner::plan_failure(Unit& unit, Status failure) {
   window_end_ = position_;
 }
 
-// Where the digest grains that are zero as a whole end, from position_ on, in this window.
+// Where the steps that are zero as a whole end, from position_ on, in this window.
 std::uint64_t Planner::zero_run_end() {
   while (window_[cursor_].guest_end() <= position_) ++cursor_;
   std::uint64_t end = position_;
   for (std::size_t i = cursor_; i < window_.size() && window_[i].reads_as_zero(); ++i)
     end = window_[i].guest_end();
-  return end == map_.size_bytes() ? end : align_down(end, kDigestGrain);
+  return end == map_.size_bytes() ? end : align_down(end, shape_.step_bytes);
 }
 
 // Whether the unit that begins at position_ reads the block of this extent already for another one.
@@ -100,8 +104,8 @@ bool Planner::counted_before(ExtentList::const_iterator extent) const {
   return false;
 }
 
-Planner::GrainCost Planner::cost_at(std::uint64_t offset, std::uint64_t end) const {
-  GrainCost cost;
+Planner::StepCost Planner::cost_at(std::uint64_t offset, std::uint64_t end) const {
+  StepCost cost;
   auto extent =
       std::prev(std::ranges::upper_bound(window_.begin() + static_cast<std::ptrdiff_t>(cursor_),
                                          window_.end(), offset, {}, &Extent::guest_offset));
@@ -115,7 +119,7 @@ Planner::GrainCost Planner::cost_at(std::uint64_t offset, std::uint64_t end) con
   return cost;
 }
 
-// Takes digest grains until the unit is full or a zero one comes. Units do not cross multiples of
+// Takes steps until the unit is full or a zero one comes. Units do not cross multiples of
 // their size, so that a large deflated grain is never cut in two.
 void Planner::plan_data(Unit& unit) {
   const std::uint64_t limit =
@@ -124,12 +128,13 @@ void Planner::plan_data(Unit& unit) {
   std::uint64_t stored = 0;
   std::uint64_t end = position_;
   while (end < limit) {
-    const std::uint64_t grain_end = std::min(align_down(end, kDigestGrain) + kDigestGrain, limit);
-    const GrainCost cost = cost_at(end, grain_end);
+    const std::uint64_t step_end =
+        std::min(align_down(end, shape_.step_bytes) + shape_.step_bytes, limit);
+    const StepCost cost = cost_at(end, step_end);
     const bool full = stored + cost.stored_bytes > shape_.stored_bytes;
     if (end != position_ && (cost.zero || full)) break;
     stored += cost.stored_bytes;
-    end = grain_end;
+    end = step_end;
   }
   for (std::size_t i = cursor_; i < window_.size() && window_[i].guest_offset < end; ++i)
     if (window_[i].guest_end() > position_)

@@ -8,12 +8,14 @@
 
 namespace grainmill {
 
-// The shape of units that suits a disk: its deflated grains fit whole.
-[[nodiscard]] UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes);
+// The shape of units that suits a disk, whose deflated grains fit whole, and an output, whose units
+// do.
+[[nodiscard]] UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes,
+                                  const SinkShape& output = {});
 
 // Walks a disk in guest order and cuts it into units of work. Every unit begins and ends at a
-// multiple of kDigestGrain (or the end of the disk); runs of zeros become one unit each, however
-// long. Threads: one at a time.
+// multiple of UnitShape::step_bytes (or the end of the disk); runs of zeros become one unit each,
+// however long. Threads: one at a time.
 class Planner {
  public:
   Planner(const ChainMap& map, const UnitShape& shape);
@@ -27,12 +29,12 @@ class Planner {
   [[nodiscard]] std::uint64_t zero_run_end();
   void plan_failure(Unit& unit, Status failure);
   void plan_data(Unit& unit);
-  // What the grain of the digest at `offset` adds to a unit.
-  struct GrainCost {
+  // What the step at `offset` adds to a unit.
+  struct StepCost {
     bool zero = true;
     std::uint64_t stored_bytes = 0;
   };
-  [[nodiscard]] GrainCost cost_at(std::uint64_t offset, std::uint64_t end) const;
+  [[nodiscard]] StepCost cost_at(std::uint64_t offset, std::uint64_t end) const;
   [[nodiscard]] bool counted_before(ExtentList::const_iterator extent) const;
 
   const ChainMap& map_;

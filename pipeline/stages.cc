@@ -29,8 +29,8 @@ std::size_t stored_before(const Unit& unit, std::size_t index) {
   return kNoStored;
 }
 
-// Reads the blocks of the extents [begin, ...) that follow each other in one file; returns the
-// index after the last.
+// Reads the blocks of the extents [begin, ...) that follow each other in one file, or share what
+// lies between them; returns the index after the last.
 Result<std::size_t> fetch_blocks(Unit& unit, std::size_t begin, std::size_t& used) {
   const Extent& first = unit.extents[begin];
   std::uint64_t end = first.file_offset;
@@ -40,9 +40,9 @@ Result<std::size_t> fetch_blocks(Unit& unit, std::size_t begin, std::size_t& use
     if (extent.kind != ExtentKind::deflated || extent.file != first.file) break;
     unit.stored_at[next] = stored_before(unit, next);
     if (unit.stored_at[next] != kNoStored) continue;
-    if (extent.file_offset != end) break;
+    if (extent.file_offset < first.file_offset || extent.file_offset > end) break;
     unit.stored_at[next] = used + (extent.file_offset - first.file_offset);
-    end += extent.stored_bytes;
+    end = std::max(end, extent.file_offset + extent.stored_bytes);
   }
   const std::uint64_t length = end - first.file_offset;
   if (!range_within(used, length, unit.stored.bytes().size()))
@@ -128,24 +128,48 @@ void digest(Unit& unit, CryptoAlgorithm algorithm) {
   }
 }
 
-void write(Unit& unit, Sink& sink) {
+void encode(Unit& unit, const SinkShape& shape) {
   if (!unit.status) return;
-  if (unit.zero) {
-    unit.status = sink.write_zero(unit.guest_offset, unit.length);
-    return;
+  Piece& piece = unit.piece;
+  piece.guest_offset = unit.guest_offset;
+  piece.length = unit.length;
+  piece.zero = unit.zero || std::ranges::all_of(unit.records, [](const GrainRecord& record) {
+                 return record.kind == GrainRecord::Kind::zero;
+               });
+  if (!piece.zero) {
+    const std::uint64_t padded = align_up(unit.length, shape.unit_bytes);
+    std::ranges::fill(unit.guest.bytes().subspan(unit.length, padded - unit.length), std::byte{0});
+    piece.bytes = unit.guest.bytes().first(padded);
+    piece.room = unit.room.bytes();
   }
-  // Runs of the same kind, so that what lies side by side is one call.
-  for (std::size_t begin = 0; begin < unit.records.size() && unit.status;) {
-    const GrainRecord::Kind kind = unit.records[begin].kind;
-    std::size_t end = begin + 1;
-    while (end < unit.records.size() && unit.records[end].kind == kind) ++end;
-    const std::uint64_t from = begin * kDigestGrain;
-    const std::uint64_t length = std::min(end * kDigestGrain, unit.length) - from;
-    unit.status =
-        kind == GrainRecord::Kind::zero
-            ? sink.write_zero(unit.guest_offset + from, length)
-            : sink.write(unit.guest_offset + from, unit.guest_bytes().subspan(from, length));
-    begin = end;
+  unit.status = unit.encoder->encode(piece);
+}
+
+void place(Unit& unit, Sink& sink) {
+  if (unit.status) unit.status = sink.place(unit.piece);
+}
+
+namespace {
+
+bool goes_on(const OutputBlock& block, const OutputBlock& next) {
+  return !next.bytes.empty() && next.file == block.file &&
+         next.file_offset == block.file_offset + block.bytes.size() &&
+         next.bytes.data() == block.bytes.data() + block.bytes.size();
+}
+
+}  // namespace
+
+void write(Unit& unit) {
+  const std::vector<OutputBlock>& blocks = unit.piece.blocks;
+  for (std::size_t i = 0; i < blocks.size() && unit.status;) {
+    OutputBlock run = blocks[i++];
+    if (run.bytes.empty()) {
+      unit.status = run.file->zero_range(run.file_offset, run.zero_bytes);
+      continue;
+    }
+    for (; i < blocks.size() && goes_on(run, blocks[i]); ++i)
+      run.bytes = {run.bytes.data(), run.bytes.size() + blocks[i].bytes.size()};
+    unit.status = run.file->write_at(run.file_offset, run.bytes);
   }
 }
 

@@ -25,8 +25,14 @@ void decode(Unit& unit, const ChainMap& map);
 // zero, digests of the others.
 void digest(Unit& unit, CryptoAlgorithm algorithm);
 
-// Gives the unit to the sink: what is zero as zeros, the rest in as few writes as possible.
-void write(Unit& unit, Sink& sink);
+// Makes unit.piece of the unit and has it encoded: unit.piece.blocks is what must be stored.
+void encode(Unit& unit, const SinkShape& shape);
+
+// Has the sink give the blocks their places. One unit at a time, in guest order.
+void place(Unit& unit, Sink& sink);
+
+// Writes the blocks; those that lie side by side, in memory as in the file, in one call.
+void write(Unit& unit);
 
 // After a failure, the same for each digest grain by itself: fills unit.records and
 // unit.grain_errors for every grain and clears unit.status, so that one bad sector is told apart

@@ -16,7 +16,10 @@ Buffer::Buffer(std::size_t size_bytes)
 void Buffer::Free::operator()(std::byte* data) const { ::operator delete[](data, kAlignment); }
 
 Unit::Unit(const UnitShape& shape)
-    : guest(shape.guest_bytes), stored(shape.stored_bytes), scratch(shape.grain_bytes) {
+    : guest(shape.guest_bytes),
+      stored(shape.stored_bytes),
+      scratch(shape.grain_bytes),
+      room(shape.room_bytes) {
   const std::size_t grains = shape.guest_bytes / kDigestGrain;
   records.reserve(grains);
   leaves.reserve(grains * shape.leaf_bytes);
@@ -30,6 +33,7 @@ void Unit::reset() {
   records.clear();
   leaves.clear();
   grain_errors.clear();
+  piece.reset();
 }
 
 }  // namespace grainmill

@@ -5,6 +5,7 @@
 #include "engine/base/units.h"
 #include "engine/codec/digest.h"
 #include "engine/codec/inflate.h"
+#include "engine/format/sink.h"
 #include "engine/map/extent.h"
 
 #include <cstddef>
@@ -43,21 +44,23 @@ struct GrainRecord {
 
 // How large the parts of a unit are; decided once for a disk.
 struct UnitShape {
-  std::uint64_t guest_bytes = 0;   // most guest bytes in a unit of data; a multiple of kDigestGrain
-  std::uint64_t stored_bytes = 0;  // most bytes of deflated grains read for a unit
-  std::uint64_t grain_bytes = 0;   // the largest deflated grain; 0 if none is deflated
-  std::size_t leaf_bytes = 0;      // cryptographic digest of each digest grain; 0 for none
+  std::uint64_t guest_bytes = 0;  // most guest bytes in a unit of data; a multiple of step_bytes
+  std::uint64_t step_bytes = kDigestGrain;  // units begin at multiples of this, a power of two
+  std::uint64_t stored_bytes = 0;           // most bytes of deflated grains read for a unit
+  std::uint64_t grain_bytes = 0;            // the largest deflated grain; 0 if none is deflated
+  std::size_t leaf_bytes = 0;               // cryptographic digest of each digest grain; 0 for none
+  std::uint64_t room_bytes = 0;             // for what is made of a unit on its way into the output
 
   [[nodiscard]] std::uint64_t memory_bytes() const {
-    return guest_bytes + stored_bytes + grain_bytes;
+    return guest_bytes + stored_bytes + grain_bytes + room_bytes;
   }
 };
 
 // Whether two extents are parts of the same deflated grain. Links have files of their own: the same
-// place in another file is another block.
+// place in another file is another block. So is more or less of the file, in a crafted image.
 [[nodiscard]] inline bool same_block(const Extent& a, const Extent& b) {
   return a.kind == ExtentKind::deflated && b.kind == ExtentKind::deflated && a.file == b.file &&
-         a.file_offset == b.file_offset;
+         a.file_offset == b.file_offset && a.stored_bytes == b.stored_bytes;
 }
 
 // A piece of work on its way through the graph, with all the memory it needs. There is a fixed
@@ -85,6 +88,10 @@ struct Unit {
   Buffer stored;   // deflated grains as they are in the file
   Buffer scratch;  // one inflated grain of which only a part is wanted
   Inflater inflater;
+
+  Piece piece;  // of the output
+  Buffer room;  // for piece.room
+  std::unique_ptr<Encoder> encoder;
 
   [[nodiscard]] std::span<std::byte> guest_bytes() { return guest.bytes().first(length); }
   // Makes it ready for the next piece of work.

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/format.h"
+#include "engine/format/qcow2/open.h"
+#include "engine/format/qcow2/sink.h"
 #include "engine/format/raw/open.h"
+#include "engine/format/raw/sink.h"
 #include "engine/format/strangers.h"
 #include "engine/format/vmdk/open.h"
+#include "engine/format/vmdk/options.h"
+#include "engine/format/vmdk/sink.h"
 
 #include <fmt/format.h>
 
@@ -16,9 +21,12 @@ namespace grainmill {
 namespace {
 
 // The one table of formats. A new format is a folder beside this file and a line here.
-constexpr std::array<Format, 2> kFormats = {{
-    {"vmdk", "VMware virtual disk, any kind, with its snapshots", &vmdk::probe, &vmdk::open},
-    {"raw", "the guest disk byte by byte", nullptr, &raw::open},
+const std::array<Format, 3> kFormats = {{
+    {"vmdk", "VMware virtual disk, any kind, with its snapshots", &vmdk::probe, &vmdk::open,
+     &vmdk::make_sink, vmdk::kSettingsHelp, true},
+    {"qcow2", "QEMU's disk image, version 2 or 3, with its backing files", &qcow2::probe,
+     &qcow2::open, &qcow2::make_sink, qcow2::kSettingsHelp, true},
+    {"raw", "the guest disk byte by byte", nullptr, &raw::open, &raw::make_sink, ""},
 }};
 
 }  // namespace

@@ -5,9 +5,12 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace grainmill {
 namespace {
 
+using namespace std::string_literals;
 using testing::HasError;
 
 class DetectFormatTest : public ::testing::Test {
@@ -27,6 +30,9 @@ class DetectFormatTest : public ::testing::Test {
 TEST_F(DetectFormatTest, GoesByContent) {
   for (const char* text : {"KDMV", "COWD", "# Disk DescriptorFile\n", "parentCID=ffffffff\n"})
     EXPECT_EQ(detect_text(text).value()->name, "vmdk") << text;
+  // What this version of the format is, its reader says.
+  for (const std::string& text : {"QFI\xfb"s, "QFI\xfb\0\0\0\2"s, "QFI\xfb\0\0\0\4"s})
+    EXPECT_EQ(detect_text(text).value()->name, "qcow2") << text;
 }
 
 TEST_F(DetectFormatTest, NeverGuessesRaw) {
@@ -36,7 +42,7 @@ TEST_F(DetectFormatTest, NeverGuessesRaw) {
 }
 
 TEST_F(DetectFormatTest, CallsStrangersByName) {
-  EXPECT_TRUE(HasError(detect_text("QFI\xfb"), ErrorKind::unsupported, "qcow2"));
+  EXPECT_TRUE(HasError(detect_text("QFI\xfb\0\0\0\1"s), ErrorKind::unsupported, "version 1"));
   EXPECT_TRUE(HasError(detect_text(""), ErrorKind::unsupported, "empty"));
 }
 

@@ -27,28 +27,54 @@ std::vector<std::byte> blocks(std::string_view letters) {
 
 class RawSinkTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Sink> make(std::uint64_t size_bytes = kMiB, std::uint64_t hole_bytes = kHole) {
-    return make_sink(file_, size_bytes, hole_bytes).value();
+  void make(std::uint64_t size_bytes = kMiB, std::uint64_t hole_bytes = kHole,
+            bool in_place = false) {
+    sink_ = make_sink(files_, {.path = "/out.raw",
+                               .size_bytes = size_bytes,
+                               .hole_bytes = hole_bytes,
+                               .in_place = in_place})
+                .value();
+    encoder_ = sink_->make_encoder();
+  }
+  // Stores bytes as the pipeline does, a block a write.
+  Status store(std::uint64_t guest_offset, std::span<const std::byte> bytes) {
+    return store({.guest_offset = guest_offset, .length = bytes.size(), .bytes = bytes});
+  }
+  Status store(Piece piece) {
+    GM_CHECK(encoder_->encode(piece));
+    for (const OutputBlock& block : piece.blocks) {
+      writes_.push_back({block.file_offset, block.bytes.size()});
+      GM_CHECK(block.bytes.empty() ? block.file->zero_range(block.file_offset, block.zero_bytes)
+                                   : block.file->write_at(block.file_offset, block.bytes));
+    }
+    return {};
+  }
+  MemoryContent& publish() {
+    EXPECT_TRUE(IsOk(sink_->finish()));
+    EXPECT_TRUE(IsOk(sink_->outputs().publish(Durability::synced)));
+    return files_.content("/out.raw");
   }
   // The writes that giving `bytes` to a new sink leads to.
   std::vector<Call> writes_of(std::uint64_t guest_offset, std::span<const std::byte> bytes,
                               std::uint64_t hole_bytes = kHole) {
-    const auto sink = make(kMiB, hole_bytes);
-    file_.content().forget_calls();
-    EXPECT_TRUE(IsOk(sink->write(guest_offset, bytes)));
-    EXPECT_TRUE(IsOk(sink->finish()));
-    return file_.content().writes();
+    make(kMiB, hole_bytes);
+    writes_.clear();
+    EXPECT_TRUE(IsOk(store(guest_offset, bytes)));
+    return writes_;
   }
 
-  testing::MemoryFile file_{"out.raw"};
+  testing::MemoryFileSystem files_;
+  std::unique_ptr<Sink> sink_;
+  std::unique_ptr<Encoder> encoder_;
+  std::vector<Call> writes_;  // a length of 0: zeros
 };
 
 using Calls = std::vector<Call>;
 
 TEST_F(RawSinkTest, MakesTheFileAsLongAsTheDisk) {
   make(5 * kTiB + 512);
-  EXPECT_EQ(file_.content().size_bytes(), 5 * kTiB + 512);
-  EXPECT_TRUE(file_.content().writes().empty());
+  EXPECT_EQ(publish().size_bytes(), 5 * kTiB + 512);
+  EXPECT_TRUE(publish().writes().empty());
 }
 
 TEST_F(RawSinkTest, WritesDataInOnePiece) {
@@ -93,26 +119,43 @@ TEST_F(RawSinkTest, LargerHolesCostFewerWrites) {
 }
 
 TEST_F(RawSinkTest, ZeroRunsCostNothing) {
-  const auto sink = make();
-  EXPECT_TRUE(IsOk(sink->write_zero(0, kMiB)));
-  EXPECT_TRUE(IsOk(sink->finish()));
-  EXPECT_TRUE(file_.content().writes().empty());
-  EXPECT_EQ(file_.info()->allocated_bytes, 0U);
+  make();
+  EXPECT_TRUE(IsOk(store({.length = kMiB, .zero = true})));
+  EXPECT_TRUE(writes_.empty());
 }
 
 TEST_F(RawSinkTest, HoldsWhatWasWrittenInAnyOrder) {
-  const auto sink = make(8 * kHole);
-  EXPECT_EQ(sink->ordering(), SinkOrder::any);
-  EXPECT_TRUE(IsOk(sink->write(4 * kHole, blocks("C0D0"))));
-  EXPECT_TRUE(IsOk(sink->write(0, blocks("00AB"))));
-  EXPECT_EQ(file_.content().bytes(), blocks("00ABC0D0"));
+  make(8 * kHole);
+  EXPECT_EQ(sink_->shape().order, SinkOrder::any);
+  EXPECT_TRUE(IsOk(store(4 * kHole, blocks("C0D0"))));
+  EXPECT_TRUE(IsOk(store(0, blocks("00AB"))));
+  EXPECT_EQ(publish().bytes(), blocks("00ABC0D0"));
 }
 
-TEST_F(RawSinkTest, ReportsFailedWrites) {
-  const auto sink = make();
-  file_.content().fail_writes(kHole, 1);
-  EXPECT_TRUE(IsOk(sink->write(0, blocks("A0"))));
-  EXPECT_TRUE(HasError(sink->write(0, blocks("AA")), ErrorKind::io, "made to fail"));
+TEST_F(RawSinkTest, WritesZerosOverWhatIsThere) {
+  files_.add("/out.raw", blocks("XXXXXXXXY"));
+  make(8 * kHole, kHole, true);
+  EXPECT_TRUE(IsOk(store(0, blocks("A00B"))));
+  EXPECT_TRUE(IsOk(store({.guest_offset = 4 * kHole, .length = 4 * kHole, .zero = true})));
+  EXPECT_EQ(writes_, (Calls{{0, kHole}, {kHole, 0}, {3 * kHole, kHole}, {4 * kHole, 0}}));
+  EXPECT_EQ(files_.content("/out.raw").bytes(), blocks("A00B0000Y"));
+}
+
+TEST_F(RawSinkTest, WhatIsThereMustBeLargeEnough) {
+  files_.add("/out.raw", blocks("XX"));
+  const auto sink =
+      make_sink(files_, {.path = "/out.raw", .size_bytes = 2 * kHole + 512, .in_place = true});
+  EXPECT_TRUE(HasError(sink, ErrorKind::invalid_argument,
+                       "/out.raw: has 8192 bytes, and the disk has 8704"));
+}
+
+TEST_F(RawSinkTest, RefusesWhatRawDisksDoNotHave) {
+  SinkOptions options{.path = "/out.raw", .size_bytes = kMiB};
+  options.compress = true;
+  EXPECT_TRUE(HasError(make_sink(files_, options), ErrorKind::invalid_argument, "leave out -c"));
+  options.compress = false;
+  options.settings = {{"subformat", "x"}};
+  EXPECT_TRUE(HasError(make_sink(files_, options), ErrorKind::invalid_argument, "no options"));
 }
 
 class RawLinkTest : public ::testing::Test {

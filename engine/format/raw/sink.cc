@@ -1,62 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/raw/sink.h"
 
-#include "engine/base/arith.h"
-#include "engine/codec/zero_scan.h"
+#include "engine/format/flat_sink.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
+#include <utility>
 
 namespace grainmill::raw {
 namespace {
 
-class RawSink final : public Sink {
- public:
-  RawSink(File& file, std::uint64_t hole_bytes) : file_(file), hole_bytes_(hole_bytes) {}
-
-  [[nodiscard]] SinkOrder ordering() const override { return SinkOrder::any; }
-
-  // Each run of blocks that hold something is one write.
-  [[nodiscard]] Status write(std::uint64_t guest_offset,
-                             std::span<const std::byte> bytes) override {
-    if (hole_bytes_ == 0) return file_.write_at(guest_offset, bytes);
-    std::size_t run = 0;
-    for (std::size_t at = 0; at < bytes.size();) {
-      const std::uint64_t block_end = align_down(guest_offset + at, hole_bytes_) + hole_bytes_;
-      const std::size_t end = std::min<std::size_t>(bytes.size(), block_end - guest_offset);
-      if (is_zero(bytes.subspan(at, end - at))) {
-        GM_CHECK(write_run(guest_offset, bytes, run, at));
-        run = end;
-      }
-      at = end;
-    }
-    return write_run(guest_offset, bytes, run, bytes.size());
+// The file to write to; the sink's outputs own it.
+Result<File*> begin(OutputFiles& outputs, FileSystem& files, const SinkOptions& options,
+                    FlatTarget& target) {
+  if (options.path == kStandardOutputName) {
+    target = FlatTarget::stream;
+    GM_TRY(std::unique_ptr<File> stream, files.open_standard_output());
+    return outputs.add_in_place(std::move(stream));
   }
-
-  // The file was made empty and at its full length: what is not written reads as zeros.
-  [[nodiscard]] Status write_zero(std::uint64_t /*guest_offset*/,
-                                  std::uint64_t /*length*/) override {
-    return {};
+  if (options.in_place || files.is_block_device(options.path)) {
+    target = FlatTarget::filled;
+    GM_TRY(std::unique_ptr<File> file, files.open_in_place(options.path));
+    GM_TRY(const FileInfo info, file->info());
+    if (info.size_bytes < options.size_bytes)
+      return fail(ErrorKind::invalid_argument, options.path,
+                  fmt::format("has {} bytes, and the disk has {}: it would not fit",
+                              info.size_bytes, options.size_bytes));
+    return outputs.add_in_place(std::move(file));
   }
-
-  [[nodiscard]] Status finish() override { return {}; }
-
- private:
-  [[nodiscard]] Status write_run(std::uint64_t guest_offset, std::span<const std::byte> bytes,
-                                 std::size_t begin, std::size_t end) {
-    if (begin == end) return {};
-    return file_.write_at(guest_offset + begin, bytes.subspan(begin, end - begin));
-  }
-
-  File& file_;
-  std::uint64_t hole_bytes_;
-};
+  target = FlatTarget::empty;
+  GM_TRY(File * file, outputs.add(options.path));
+  GM_CHECK(file->resize(options.size_bytes));
+  return file;
+}
 
 }  // namespace
 
-Result<std::unique_ptr<Sink>> make_sink(File& file, std::uint64_t size_bytes,
-                                        std::uint64_t hole_bytes) {
-  GM_CHECK(file.resize(size_bytes));
-  return std::make_unique<RawSink>(file, hole_bytes);
+Result<std::unique_ptr<Sink>> make_sink(FileSystem& files, const SinkOptions& options) {
+  if (options.compress || !options.level.empty())
+    return fail(ErrorKind::invalid_argument, options.path,
+                fmt::format("raw disks are never compressed: leave out {}",
+                            options.compress ? "-c" : "--level"));
+  if (!options.settings.empty())
+    return fail(ErrorKind::invalid_argument, options.path,
+                fmt::format("-o {}: raw disks have no options", options.settings.front().name));
+  FlatSinkOptions flat{.hole_bytes = options.hole_bytes};
+  OutputFiles outputs(files);
+  GM_TRY(File * file, begin(outputs, files, options, flat.target));
+  flat.parts.push_back({0, options.size_bytes, file, 0});
+  return make_flat_sink(std::move(outputs), std::move(flat));
 }
 
 }  // namespace grainmill::raw

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "engine/format/sink.h"
-#include "engine/io/file.h"
+#include "engine/format/format.h"
 
-#include <cstdint>
 #include <memory>
 
 namespace grainmill::raw {
 
-// A sink that makes `file` (new and empty) the raw disk of `size_bytes`. Runs of zeros of at least
-// `hole_bytes`, aligned to it, are left as holes; 0 writes every byte that is given. `file` must
-// outlive the sink.
-[[nodiscard]] Result<std::unique_ptr<Sink>> make_sink(File& file, std::uint64_t size_bytes,
-                                                      std::uint64_t hole_bytes);
+// A raw disk: a new file, one that is there or a block device (options.in_place), or a stream. A
+// block device is always written in place. What is there must be large enough; bytes past the end
+// of the disk stay as they are.
+[[nodiscard]] Result<std::unique_ptr<Sink>> make_sink(FileSystem& files,
+                                                      const SinkOptions& options);
 
 }  // namespace grainmill::raw
