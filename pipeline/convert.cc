@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/convert.h"
 
-#include "engine/format/raw/sink.h"
+#include "engine/format/format.h"
 #include "pipeline/manifest_writer.h"
 
 #include <fmt/format.h>
@@ -14,7 +14,8 @@ namespace {
 
 // An output that is also read from would be destroyed by its own conversion.
 Status refuse_source_as_output(FileSystem& files, const Disk& disk, const std::string& output) {
-  const Result<std::unique_ptr<File>> existing = files.open_read(output);
+  const Result<std::unique_ptr<File>> existing =
+      output == kStandardOutputName ? files.open_standard_output() : files.open_read(output);
   if (!existing) return {};
   GM_TRY(const FileInfo target, (*existing)->info());
   for (std::size_t i = 0; i < disk.depth(); ++i) {
@@ -30,11 +31,54 @@ Status refuse_source_as_output(FileSystem& files, const Disk& disk, const std::s
   return {};
 }
 
+bool is_same_name(FileSystem& files, const std::string& one, const std::string& other) {
+  if (one == other) return true;
+  const auto folder = files.canonical(folder_of(one));
+  return name_of(one) == name_of(other) && folder && files.canonical(folder_of(other)) == *folder;
+}
+
+Result<const Format*> output_format(const ConvertOptions& options) {
+  const Format* format = format_by_name(options.output_format);
+  if (format != nullptr && format->make_sink != nullptr) return format;
+  return fail(ErrorKind::invalid_argument, options.output,
+              fmt::format("format '{}' cannot be written", options.output_format));
+}
+
+Result<Disk> open_source(FileSystem& files, const ConvertOptions& options, const Format& format) {
+  DiskOptions disk = options.disk;
+  disk.whole_sectors = format.whole_sectors;
+  return Disk::open(files, options.source, disk);
+}
+
+Result<std::unique_ptr<Sink>> begin_output(FileSystem& files, const ConvertOptions& options,
+                                           const Format& format, const Disk& disk) {
+  GM_TRY(std::unique_ptr<Sink> sink, format.make_sink(files, {.path = options.output,
+                                                              .size_bytes = disk.size_bytes(),
+                                                              .settings = options.settings,
+                                                              .hole_bytes = options.hole_bytes,
+                                                              .compress = options.compress,
+                                                              .level = options.level,
+                                                              .in_place = options.in_place}));
+  // It may be made of more files than the one that was named.
+  for (const std::string& path : sink->outputs().paths()) {
+    GM_CHECK(refuse_source_as_output(files, disk, path));
+    if (is_same_name(files, path, options.manifest))
+      return fail(ErrorKind::invalid_argument, path,
+                  "is the name of both a file of the output and its manifest");
+  }
+  return sink;
+}
+
 std::vector<std::string> warnings_of(const Disk& disk) {
   std::vector<std::string> warnings;
   for (std::size_t i = 0; i < disk.depth(); ++i)
     for (const std::string& warning : disk.link(i).description().warnings)
       warnings.push_back(warning);
+  if (const std::uint64_t size = disk.link(0).size_bytes(); size != disk.size_bytes())
+    warnings.push_back(fmt::format(
+        "{}: the {} bytes of the disk end within a sector, which disks of the output's format "
+        "cannot: zeros fill it up to {}",
+        disk.link(0).files().front()->path(), size, disk.size_bytes()));
   return warnings;
 }
 
@@ -54,12 +98,10 @@ std::string default_manifest_path(const std::string& output) { return output + "
 
 Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) {
   // Open the chain. Content IDs are compared here.
-  GM_TRY(const Disk disk, Disk::open(files, options.source, options.disk));
+  GM_TRY(const Format* format, output_format(options));
+  GM_TRY(const Disk disk, open_source(files, options, *format));
   GM_CHECK(refuse_source_as_output(files, disk, options.output));
   if (!options.manifest.empty()) GM_CHECK(refuse_source_as_output(files, disk, options.manifest));
-  if (options.manifest == options.output)
-    return fail(ErrorKind::invalid_argument, options.output,
-                "is the name of both the output and its manifest");
 
   // Read all tables before the first byte is written. From here on the map is believed.
   GM_CHECK(disk.check());
@@ -67,10 +109,9 @@ Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) 
       .disk_bytes = disk.size_bytes(), .crypto = options.graph.crypto, .sources = {}};
   GM_TRY(header.sources, describe_sources(disk));
 
-  // Begin the outputs. Neither has a name yet.
-  GM_TRY(const std::unique_ptr<PendingFile> output, files.create_pending(options.output));
-  GM_TRY(const std::unique_ptr<Sink> sink,
-         raw::make_sink(output->file(), disk.size_bytes(), options.hole_bytes));
+  // Begin the outputs. Nothing new has a name yet.
+  GM_TRY(const std::unique_ptr<Sink> sink, begin_output(files, options, *format, disk));
+  OutputFiles& outputs = sink->outputs();
   std::unique_ptr<PendingFile> manifest;
   if (!options.manifest.empty()) {
     GM_TRY(manifest, files.create_pending(options.manifest));
@@ -84,7 +125,7 @@ Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) 
 
   // What may still fail for want of space or of a device, before any name is touched.
   if (options.durability == Durability::synced) {
-    GM_CHECK(output->file().sync());
+    GM_CHECK(outputs.sync());
     if (manifest) GM_CHECK(manifest->file().sync());
   }
 
@@ -92,11 +133,11 @@ Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options) 
   // output may speak for it.
   if (manifest) GM_CHECK(files.remove(options.manifest));
   if (!options.stale_manifest.empty()) GM_CHECK(remove_manifest(files, options.stale_manifest));
-  GM_CHECK(output->publish(options.durability));
+  GM_CHECK(outputs.publish(options.durability));
   if (manifest) {
     if (Status named = manifest->publish(options.durability); !named) {
       // An output without its manifest must not look finished.
-      static_cast<void>(files.remove(options.output));
+      outputs.withdraw();
       return std::unexpected(std::move(named).error());
     }
   }

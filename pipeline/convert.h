@@ -14,10 +14,14 @@ namespace grainmill {
 struct ConvertOptions {
   std::string source;
   DiskOptions disk;
-  std::string output;
-  std::uint64_t hole_bytes =
-      4096;              // runs of zeros this long become holes of the output file; 0: never
-  std::string manifest;  // where to write it; empty: no manifest
+  std::string output;                 // kStandardOutputName: a stream
+  std::string output_format = "raw";  // a name of the registry
+  std::vector<Setting> settings{};    // of that format
+  std::uint64_t hole_bytes = 4096;    // see SinkOptions, as for all of these
+  bool compress = false;
+  std::string level{};
+  bool in_place = false;
+  std::string manifest;          // where to write it; empty: no manifest
   std::string stale_manifest{};  // of an older output of this name: removed, if it is a manifest
   Durability durability = Durability::synced;
   GraphOptions graph;  // graph.crypto also chooses the manifest's cryptographic root
@@ -33,8 +37,9 @@ struct ConvertReport {
 // The manifest's name where none is given.
 [[nodiscard]] std::string default_manifest_path(const std::string& output);
 
-// Makes a raw disk of any disk that can be read. The output has its name only when it is whole; a
-// failure or a cancellation leaves nothing, and an older output of that name as it was.
+// Makes a disk of another kind of any disk that can be read. The output has its name only when it
+// is whole; a failure or a cancellation leaves nothing, and an older output of that name as it was.
+// An output that is written in place, or to a stream, is half written then.
 [[nodiscard]] Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options);
 
 }  // namespace grainmill

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/convert.h"
 
+#include "engine/format/format.h"
 #include "tools/command_line.h"
 #include "tools/report.h"
 
@@ -39,21 +40,55 @@ void print_human(const ConvertOptions& options, const ConvertReport& report, dou
                             to_hex(std::span<const std::byte>(report.roots.crypto)));
 }
 
-}  // namespace
-
-int run_convert(const ConvertArgs& args, Host& host) {
-  ProgressReporter progress(args.run.progress, args.run.quiet, host);
+// What the arguments ask for, apart from how the run is shown.
+ConvertOptions convert_options(const ConvertArgs& args, const std::vector<Setting>& settings,
+                               Host& host) {
   ConvertOptions options;
   options.source = args.source.path;
   options.disk = args.source.disk;
   options.output = args.output;
+  options.output_format = args.format;
+  options.settings = settings;
+  options.compress = args.compress;
+  options.level = args.level;
+  options.in_place = args.in_place;
   options.hole_bytes = args.hole_bytes;
-  const std::string usual_manifest = default_manifest_path(args.output);
+  // A stream has no name that a manifest could go by, and that of a device is in /dev.
+  const bool has_name =
+      args.output != kStandardOutputName && !host.files.is_block_device(args.output);
+  const std::string usual_manifest = has_name ? default_manifest_path(args.output) : "";
   if (args.no_manifest)
     options.stale_manifest = usual_manifest;
   else
     options.manifest = args.manifest.empty() ? usual_manifest : args.manifest;
   options.durability = args.no_sync ? Durability::unsynced : Durability::synced;
+  return options;
+}
+
+// Standard output belongs to the disk when it goes there.
+Host host_beside(const ConvertArgs& args, const Host& host) {
+  std::ostream& out = args.output == kStandardOutputName ? host.err : host.out;
+  return {host.files, out, host.err, host.err_is_terminal, host.cancelled};
+}
+
+}  // namespace
+
+int run_convert(const ConvertArgs& args, Host& given) {
+  Host host = host_beside(args, given);
+  const std::vector<Setting> settings = split_settings(args.options);
+  if (asks_for_help(settings)) {
+    const std::string_view help = format_by_name(args.format)->settings_help;
+    host.out << (help.empty() ? "This format has no options.\n" : help);
+    return kExitDone;
+  }
+  if (args.output.empty()) {
+    const Error error{ErrorKind::invalid_argument, "", std::nullopt,
+                      "SOURCE and OUTPUT are required: grainmill convert disk.vmdk disk.raw; "
+                      "`grainmill convert --help` says more"};
+    return report_failure(error, args.run.progress, host);
+  }
+  ProgressReporter progress(args.run.progress, args.run.quiet, host);
+  ConvertOptions options = convert_options(args, settings, host);
   options.graph = graph_options(args.run, progress, host);
   options.graph.crypto = args.crypto;
 
