@@ -2,6 +2,7 @@
 #include "tools/command_line.h"
 
 #include "engine/base/units.h"
+#include "engine/format/format.h"
 
 #include <CLI/CLI.hpp>
 
@@ -25,6 +26,28 @@ constexpr const char* kFooter = R"(Examples:
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
 contents differ.)";
+
+constexpr const char* kConvertFooter =
+    R"(Examples:
+  grainmill convert disk.vmdk disk.raw          a raw disk, sparse, and disk.raw.manifest as proof
+  grainmill convert -O qcow2 disk.vmdk disk.qcow2
+                                                for KVM; with -c compressed (zlib), with
+                                                -c -o compression_type=zstd by zstd
+  grainmill convert -O vmdk -c disk.vmdk out.vmdk
+                                                streamOptimized, as an OVA needs it
+  grainmill convert -O vmdk -o subformat=monolithicSparse,adapter_type=lsilogic disk.raw -f raw out.vmdk
+  grainmill convert -O vmdk -c disk.vmdk - | ssh host 'cat > disk.vmdk'
+                                                to a pipe; its reader sees a whole disk or a broken one
+  grainmill convert disk.vmdk /dev/vg0/vm       over a block device of at least the disk's size)";
+
+constexpr const char* kMeasureFooter =
+    R"(Sizes are what a file system that knows holes needs; "fully allocated" is if every byte were stored.
+
+Examples:
+  grainmill measure -O qcow2 disk.vmdk          at most; reads tables only
+  grainmill measure --exact -O vmdk -c disk.vmdk
+                                                to the byte; reads and compresses everything
+  grainmill measure -O qcow2 --size 40G)";
 
 constexpr const char* kCreateFooter = R"(Examples:
   grainmill create disk.vmdk 10G                one file that grows as it is written to
@@ -112,14 +135,16 @@ void add_policy(CLI::App& app, OpenPolicy& policy) {
                "Images are trusted: open whatever file they name");
 }
 
-void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
-  app.add_option(
-         name, args.path,
-         "The image: a VMDK (its descriptor, if it has several files), or with -f raw any disk")
-      ->required()
+void add_image(CLI::App& app, ImageArgs& args, const std::string& name, bool is_needed = true) {
+  app.add_option(name, args.path,
+                 "The image: a VMDK (its descriptor, if it has several files), a qcow2 image, or "
+                 "with -f raw "
+                 "any disk")
+      ->required(is_needed)
       ->type_name("FILE");
   app.add_option("-f", args.disk.format,
-                 "Format of the image: vmdk or raw. Without it the content tells, never the name")
+                 "Format of the image: vmdk, qcow2 or raw. Without it the content tells, never the "
+                 "name")
       ->type_name("FMT");
   app.add_flag_callback(
       "-U,--force-share", [] {},
@@ -129,7 +154,8 @@ void add_image(CLI::App& app, ImageArgs& args, const std::string& name) {
                "Read a chain although its content IDs do not match");
   add_choice(
       app, "--tables", args.disk.open.tables, kTableChoices,
-      "Believe this copy of the grain tables where the two differ (default: refuse such an image)");
+      "Believe this copy of the grain tables where the two differ (default: refuse such an image). "
+      "Of a qcow2 image either one means: believe the mapping, whatever the refcounts say");
 }
 
 void add_progress(CLI::App& app, ProgressForm& progress, bool& quiet) {
@@ -148,22 +174,53 @@ void add_run(CLI::App& app, RunArgs& args) {
   add_size(app, "--memory", args.memory_bytes, "Memory for payload, at most (default: 64M)");
 }
 
-void add_convert(CLI::App& root, ConvertArgs& args) {
-  CLI::App& app = *root.add_subcommand(
-      "convert", "Make a raw disk of an image and its snapshots, with a manifest as proof");
-  add_image(app, args.source, "source");
-  app.add_option("output", args.output,
-                 "The raw disk to make; replaced in one step when it is whole")
-      ->required()
-      ->type_name("FILE");
+void add_written_format(CLI::App& app, std::string& format) {
+  std::string words;
+  for (const Format& each : formats())
+    if (each.make_sink != nullptr) words += (words.empty() ? "" : ", ") + std::string(each.name);
   app.add_option_function<std::string>(
          "-O",
-         [](const std::string& format) {
-           if (format != "raw")
-             throw CLI::ValidationError("-O", "'" + format + "' cannot be written yet; raw can");
+         [&format, words](const std::string& name) {
+           const Format* found = format_by_name(name);
+           if (found == nullptr || found->make_sink == nullptr)
+             throw CLI::ValidationError("-O",
+                                        "'" + name + "' cannot be written; " + words + " can");
+           format = name;
          },
-         "Format to write: raw (the default)")
+         "Format to write: " + words + " (default: raw)")
       ->type_name("FMT");
+}
+
+void add_options(CLI::App& app, std::vector<std::string>& options) {
+  app.add_option("-o", options, "Options of the format, NAME=VALUE,...; -o help lists them")
+      ->type_name("OPTIONS")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+void add_convert(CLI::App& root, ConvertArgs& args) {
+  CLI::App& app = *root.add_subcommand(
+      "convert",
+      "Make a disk of another kind of an image and its snapshots, with a manifest as proof");
+  app.footer(kConvertFooter);
+  // Both are required, but not for -o help.
+  add_image(app, args.source, "source", false);
+  app.add_option("output", args.output,
+                 "The disk to make; replaced in one step when it is whole. A block device is "
+                 "overwritten; - is standard output (raw, streamOptimized)")
+      ->type_name("FILE");
+  add_written_format(app, args.format);
+  add_options(app, args.options);
+  app.add_flag("-c", args.compress, "Compress: VMDKs become streamOptimized");
+  app.add_option(
+         "--level", args.level,
+         "How hard to compress: fast, or 1 to 12 (zstd: to 22; default: no larger than zlib "
+         "6 makes it)")
+      ->type_name("LEVEL");
+  app.add_flag(
+      "-n", args.in_place,
+      "Write over a raw OUTPUT that is there, instead of making a new one: what it held is "
+      "lost at once");
   add_size(app, "-S", args.hole_bytes,
            "Runs of zeros this long become holes in the output (default: 4k; 0: none)");
   CLI::Option* manifest = app.add_option("--manifest", args.manifest,
@@ -189,6 +246,23 @@ void add_verify(CLI::App& root, VerifyArgs& args) {
   add_run(app, args.run);
 }
 
+void add_measure(CLI::App& root, MeasureArgs& args) {
+  CLI::App& app = *root.add_subcommand(
+      "measure", "Say how large an output of convert would be, before making it");
+  app.footer(kMeasureFooter);
+  add_image(app, args.image, "image", false);
+  add_size(app, "--size", args.size_bytes, "Instead of an image: the size of a new, empty disk");
+  add_written_format(app, args.format);
+  add_options(app, args.options);
+  app.add_flag("-c", args.compress, "Compressed, as by convert -c");
+  app.add_option("--level", args.level, "As of convert")->type_name("LEVEL");
+  app.add_flag("--exact", args.exact,
+               "Read the disk, and compress it, as a conversion would: without it the tables alone "
+               "tell, and the size is the most that it can be");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
+  add_run(app, args.run);
+}
+
 void add_create(CLI::App& root, CreateArgs& args) {
   CLI::App& app = *root.add_subcommand("create", "Make a new, empty VMDK disk, or a snapshot");
   app.footer(kCreateFooter);
@@ -207,10 +281,7 @@ void add_create(CLI::App& root, CreateArgs& args) {
   };
   only_vmdk("-f", "cannot be made; vmdk can", "Format of the new disk: vmdk (the default)");
   only_vmdk("-F", "cannot have snapshots here; vmdk can", "Format of the parent: vmdk");
-  app.add_option("-o", args.options, "Options of the format, NAME=VALUE,...; -o help lists them")
-      ->type_name("OPTIONS")
-      ->take_all()
-      ->allow_extra_args(false);
+  add_options(app, args.options);
   app.add_option("-b", args.parent, "Make a snapshot of this disk")->type_name("PARENT");
   app.add_flag("--force", args.force, "Replace files that are there already");
   app.add_flag("-q,--quiet", args.quiet, "Print errors only");
@@ -269,6 +340,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   add_commit(app, commit);
   RebaseArgs rebase;
   add_rebase(app, rebase);
+  MeasureArgs measure;
+  add_measure(app, measure);
 
   try {
     app.parse(argc, argv);
@@ -282,6 +355,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   if (app.got_subcommand("create")) return {Command(std::move(create)), kExitDone};
   if (app.got_subcommand("commit")) return {Command(std::move(commit)), kExitDone};
   if (app.got_subcommand("rebase")) return {Command(std::move(rebase)), kExitDone};
+  if (app.got_subcommand("measure")) return {Command(std::move(measure)), kExitDone};
   return {Command(std::move(map)), kExitDone};
 }
 

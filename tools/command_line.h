@@ -34,6 +34,11 @@ struct ConvertArgs {
   ImageArgs source;
   RunArgs run;
   std::string output;
+  std::string format = "raw";
+  std::vector<std::string> options;  // of -o, as written
+  bool compress = false;
+  std::string level;
+  bool in_place = false;
   std::uint64_t hole_bytes = 4096;
   std::string manifest;  // empty: the default name
   bool no_manifest = false;
@@ -45,6 +50,18 @@ struct VerifyArgs {
   ImageArgs image;
   RunArgs run;
   std::string manifest;  // empty: the default name
+  OutputForm form = OutputForm::human;
+};
+
+struct MeasureArgs {
+  ImageArgs image;                          // or
+  std::optional<std::uint64_t> size_bytes;  // of a new disk
+  RunArgs run;
+  std::string format = "raw";
+  std::vector<std::string> options;  // of -o, as written
+  bool compress = false;
+  std::string level;
+  bool exact = false;
   OutputForm form = OutputForm::human;
 };
 
@@ -84,8 +101,8 @@ struct RebaseArgs {
   bool quiet = false;
 };
 
-using Command =
-    std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs, RebaseArgs>;
+using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs,
+                             RebaseArgs, MeasureArgs>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.
@@ -97,6 +114,7 @@ struct ParsedCommandLine {
 
 int run_convert(const ConvertArgs& args, Host& host);
 int run_verify(const VerifyArgs& args, Host& host);
+int run_measure(const MeasureArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
 int run_create(const CreateArgs& args, Host& host);

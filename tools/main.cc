@@ -8,6 +8,7 @@
 #include <exception>
 #include <iostream>
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -27,6 +28,15 @@ void install_handlers() {
   std::signal(SIGPIPE, SIG_IGN);
 }
 
+// The next file to be opened would get the number of a standard stream that was closed, and what is
+// printed would go into it. In its place comes one that still fails to be read or written.
+void keep_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    const int access = stream == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+    if (::fcntl(stream, F_GETFD) < 0 && ::open("/dev/null", access) < 0) return;
+  }
+}
+
 // A split disk of terabytes has more files than the 1024 that programs may usually have open.
 void allow_many_files() {
   rlimit limit{};
@@ -39,6 +49,7 @@ struct RunCommand {
   grainmill::Host& host;
   int operator()(const grainmill::ConvertArgs& args) const { return run_convert(args, host); }
   int operator()(const grainmill::VerifyArgs& args) const { return run_verify(args, host); }
+  int operator()(const grainmill::MeasureArgs& args) const { return run_measure(args, host); }
   int operator()(const grainmill::InfoArgs& args) const { return run_info(args, host); }
   int operator()(const grainmill::MapArgs& args) const { return run_map(args, host); }
   int operator()(const grainmill::CreateArgs& args) const { return run_create(args, host); }
@@ -50,6 +61,7 @@ struct RunCommand {
 
 // Errors are values; an exception that gets here is want of memory or a bug.
 int main(int argc, char** argv) try {
+  keep_standard_streams();
   install_handlers();
   allow_many_files();
   grainmill::Host host{grainmill::posix_file_system(), std::cout, std::cerr,

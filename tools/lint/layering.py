@@ -47,7 +47,7 @@ def layer_of(path):
 
 
 def is_test(path):
-    return path.startswith("tests/") or path.endswith(("_test.cc", "_bench.cc", "_fuzz.cc"))
+    return path.startswith("tests/") or path.endswith(("_test.cc", "_test.h", "_bench.cc", "_fuzz.cc"))
 
 
 def check_include(path, header, quoted):
