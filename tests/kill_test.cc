@@ -3,12 +3,14 @@
 // The program is killed at random moments: what then has the final name is complete and right, and
 // there is nothing else. GRAINMILL_KILLS says how often (default: 30).
 #include "tests/conversion.h"
+#include "tests/outputs.h"
 #include "tests/program.h"
 #include "tests/support/layout.h"
 #include "tests/support/temp_dir.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -45,12 +47,13 @@ class Kill : public ::testing::Test {
     build_long_disk(dir_ / "older.raw", 1);
     ASSERT_TRUE(run_program(dir_.path(), {"convert", "-f", "raw", "older.raw", "older.img"}).ok());
     const Clock::time_point start = Clock::now();
-    ASSERT_TRUE(run_program(dir_.path(), arguments("whole.img")).ok());
+    ASSERT_TRUE(run_program(dir_.path(), arguments("long.raw", "whole.img")).ok());
     duration_ = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - start);
   }
 
-  static std::vector<std::string> arguments(const std::string& output) {
-    return {"convert", "--no-sync", "--threads", "2", "-f", "raw", "long.raw", output};
+  virtual std::vector<std::string> arguments(const std::string& source,
+                                             const std::string& output) const {
+    return {"convert", "--no-sync", "--threads", "2", "-f", "raw", source, output};
   }
 
   // Half of the kills come around the end, where files get their names.
@@ -61,8 +64,8 @@ class Kill : public ::testing::Test {
     return std::chrono::microseconds(whole * 4 / 5 + place % (whole * 2 / 5));
   }
 
-  void kill_once(std::uint64_t number) {
-    StartedProgram program(dir_.path(), arguments("out/out.img"));
+  void kill_once(std::uint64_t number, const std::string& output = "out/out.img") {
+    StartedProgram program(dir_.path(), arguments("long.raw", output));
     std::this_thread::sleep_for(moment(number));
     program.signal(SIGKILL);
     const int status = program.wait();
@@ -120,6 +123,68 @@ TEST_F(Kill, LeavesTheOlderDiskOrAWholeOne) {
   }
   RecordProperty("finished", std::to_string(finished_));
 }
+
+// Other outputs, of which some are made of more than one file: those get their names one after the
+// other, but never so that the one to open speaks for others than its own.
+class KillOutput : public Kill, public ::testing::WithParamInterface<Output> {
+ protected:
+  std::vector<std::string> arguments(const std::string& source,
+                                     const std::string& output) const override {
+    std::vector<std::string> arguments = convert_arguments(GetParam());
+    arguments.insert(arguments.end(), {"--no-sync", "--threads", "2", "-f", "raw", source, output});
+    return arguments;
+  }
+
+  std::uint64_t rounds() const { return (kills() + 2) / 3; }
+
+  void expect_whole_older_or_none(bool may_be_older) {
+    const bool has_output = fs::exists(path_);
+    const fs::path manifest = path_.string() + ".manifest";
+    EXPECT_TRUE(has_output || !fs::exists(manifest));
+    for (const std::string& name : names_in(out_)) {
+      const std::vector<std::string> expected = output_names(GetParam());
+      EXPECT_TRUE(may_be_older || std::ranges::count(expected, name) == 1) << name;
+    }
+    if (!has_output) return;
+    const DiskOptions options = disk_options(GetParam());
+    const Verification whole = verify_image(path_, whole_manifest_, options);
+    const Verification older = verify_image(path_, older_manifest_, options);
+    EXPECT_TRUE(whole.same() || (may_be_older && older.same())) << whole;
+    if (!fs::exists(manifest)) return;
+    const Verification own = verify_image(path_, manifest, options);
+    EXPECT_TRUE(own.same()) << own;
+  }
+
+  fs::path path_ = output_path(GetParam(), out_);
+  fs::path whole_manifest_ = dir_ / "whole.img.manifest";
+  fs::path older_manifest_ = dir_ / "older.img.manifest";
+};
+
+TEST_P(KillOutput, LeavesNothingOrAWholeDisk) {
+  if (!has_nameless_files(out_)) GTEST_SKIP() << "a kill must leave temporary files here";
+  for (std::uint64_t i = 0; i < rounds(); ++i) {
+    SCOPED_TRACE(i);
+    kill_once(i + 2000, path_.string());
+    expect_whole_older_or_none(false);
+    for (const std::string& name : names_in(out_)) fs::remove(out_ / name);
+  }
+  RecordProperty("finished", std::to_string(finished_));
+}
+
+TEST_P(KillOutput, LeavesTheOlderDiskOrAWholeOneOrNoneToOpen) {
+  for (std::uint64_t i = 0; i < rounds(); ++i) {
+    SCOPED_TRACE(i);
+    ASSERT_TRUE(run_program(dir_.path(), arguments("older.raw", path_.string())).ok());
+    kill_once(i + 3000, path_.string());
+    expect_whole_older_or_none(true);
+  }
+  RecordProperty("finished", std::to_string(finished_));
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, KillOutput,
+                         ::testing::Values(output_named("twoGbMaxExtentSparse"),
+                                           output_named("monolithicFlat"), output_named("qcow2")),
+                         [](const auto& test) { return test.param.name; });
 
 }  // namespace
 }  // namespace grainmill::testing

@@ -137,7 +137,7 @@ TEST_F(Program, RefusesWhatItDoesNotKnow) {
   }
   expect_refused({}, {"--help"});
   expect_refused({"frobnicate"}, {"--help"});
-  expect_refused({"convert", "-O", "qcow2", source_, "out.img"}, {"qcow2"});
+  expect_refused({"convert", "-O", "vdi", source_, "out.img"}, {"vdi", "vmdk, qcow2, raw"});
   expect_refused({"convert", "-f", "vdi", source_, "out.img"}, {"vdi"});
   expect_refused({"convert", "--threads", "0", source_, "out.img"}, {"--threads"});
   expect_refused({"convert", "--memory", "much", source_, "out.img"}, {"--memory", "much"});

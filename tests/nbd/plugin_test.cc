@@ -100,7 +100,7 @@ TEST_F(Plugin, RefusesParametersThatItDoesNotKnow) {
   expect_refused({}, HasSubstr("file=IMAGE is missing"));
   expect_refused({image, image}, HasSubstr("comes twice"));
   expect_refused({image, "fromat=raw"}, HasSubstr("'fromat' is not a parameter"));
-  expect_refused({image, "format=qcow2"}, HasSubstr("'qcow2' is not known"));
+  expect_refused({image, "format=qcow9"}, HasSubstr("'qcow9' is not known"));
   expect_refused({image, "ignore-cid=maybe"}, HasSubstr("neither true nor false"));
 }
 
