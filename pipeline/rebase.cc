@@ -31,7 +31,7 @@ Result<Disk> open_parent_named(FileSystem& files, const RebaseOptions& options,
 Result<ParentRef> describe_parent(const Disk& parent, const std::string& name) {
   const LinkDescription& description = parent.link(0).description();
   if (description.content_id && description.format == "vmdk")
-    return ParentRef{name, *description.content_id};
+    return ParentRef{name, description.content_id};
   return fail(ErrorKind::unsupported, parent.link(0).files().front()->path(),
               "has no content ID (CID), so no VMDK can be a snapshot of it");
 }
