@@ -132,10 +132,11 @@ TEST_F(ConvertProgram, AReaderThatGoesAwayIsAnError) {
   build_long_disk(dir_ / "long.raw", 16);
   for (const std::string format : {"raw", "vmdk -c"}) {
     for (const std::string threads : {"1", "8"}) {
-      SCOPED_TRACE(format + ", threads " + threads);
-      const CommandResult result =
-          run_shell("\"$GRAINMILL\" convert -q --threads " + threads + " -f raw -O " + format +
-                    " long.raw - | head -c 100 | wc -c; echo ${PIPESTATUS[0]}");
+      SCOPED_TRACE(::testing::Message() << format << ", threads " << threads);
+      std::string command = "\"$GRAINMILL\" convert -q --threads ";
+      command.append(threads).append(" -f raw -O ").append(format);
+      command.append(" long.raw - | head -c 100 | wc -c; echo ${PIPESTATUS[0]}");
+      const CommandResult result = run_shell(command);
       EXPECT_FALSE(result.timed_out);
       EXPECT_EQ(result.out, "100\n1\n");
       EXPECT_NE(result.err.find("standard output"), std::string::npos) << result.err;
@@ -195,7 +196,7 @@ TEST_F(ConvertProgram, AStreamOfADamagedDiskHasNoEnd) {
     ASSERT_GE(bytes.size(), 65536U);
     std::uint64_t last = 0;
     for (std::uint64_t at = 65536; at < bytes.size();) {
-      const std::uint32_t stored = get_le32(bytes, at + 8);
+      const std::uint64_t stored = get_le32(bytes, at + 8);
       ASSERT_NE(stored, 0U) << "a marker";
       last = get_le64(bytes, at);
       at += (12 + stored + 511) / 512 * 512;
