@@ -49,7 +49,7 @@ class Descriptors : public Structure, public ::testing::WithParamInterface<Outpu
   std::string text_of(const fs::path& path) {
     const bool embedded = GetParam().mark.empty();
     const std::vector<std::byte> bytes =
-        embedded ? file_bytes(path, 512, 20 * 512) : file_bytes(path);
+        embedded ? file_bytes(path, 512, std::size_t{20} * 512) : file_bytes(path);
     const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return text.substr(0, text.find('\0'));
   }
@@ -162,7 +162,7 @@ TEST_P(SparseExtent, HoldsTheGrainsThatAreNotZeroBehindTwoEqualCopiesOfTheTables
   EXPECT_EQ(file_dword(extent, 12), sectors());
   EXPECT_EQ(file_bytes(extent, 72, 1), (std::vector<std::byte>{{}})) << "uncleanShutdown";
   EXPECT_EQ(overhead % grain, 0U);
-  const std::uint64_t small = 2 * (64 << 10) / (grain * 512) + 1;
+  const std::uint64_t small = std::uint64_t{2} * (64 << 10) / (grain * 512) + 1;
   const std::uint64_t stored = grain == 2048 ? 2 : small;
   EXPECT_EQ(fs::file_size(extent), (overhead + stored * grain) * 512);
 
