@@ -10,11 +10,11 @@
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
-#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -113,14 +113,12 @@ TEST_P(Descriptors, HaveContentIdsOfTheirOwn) {
   for (int run = 0; run < 2; ++run) {
     const std::map<std::string, std::string> fields = fields_of(make(GetParam(), "64k:A"));
     const std::string& cid = fields.at("CID");
-    EXPECT_TRUE(std::regex_match(cid, std::regex("[0-9a-f]{8}"))) << cid;
+    EXPECT_THAT(cid, ::testing::MatchesRegex("[0-9a-f]{8}"));
     EXPECT_FALSE(cid == "ffffffff" || cid == "fffffffe") << cid;
     const std::string& long_id = fields.at("ddb.longContentID");
-    EXPECT_TRUE(std::regex_match(long_id, std::regex("[0-9a-f]{32}"))) << long_id;
+    EXPECT_THAT(long_id, ::testing::MatchesRegex("[0-9a-f]{32}"));
     EXPECT_TRUE(long_id.ends_with(cid)) << long_id << ", CID " << cid;
-    EXPECT_TRUE(
-        std::regex_match(fields.at("ddb.uuid"), std::regex("6000c29[0-9a-f]{9}-[0-9a-f]{16}")))
-        << fields.at("ddb.uuid");
+    EXPECT_THAT(fields.at("ddb.uuid"), ::testing::MatchesRegex("6000c29[0-9a-f]{9}-[0-9a-f]{16}"));
     for (const std::string key : {"CID", "ddb.longContentID", "ddb.uuid"})
       EXPECT_NE(fields.at(key), before[key]);
     before = fields;
