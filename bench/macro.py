@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Times the conversion of whole disks: grainmill beside the programs that people use today."""
+"""Times converting and comparing whole disks: grainmill beside the programs of today."""
 import argparse
 import json
 import os
@@ -33,7 +33,8 @@ How it measures
   the size of the small process which starts the program: lower cannot be told.
   After each run, outside the timing, the output is compared with the contents the disk must have
   (holes and zeros count the same), copies with their source, and grainmill's manifest with its
-  disk. A wrong result or a failed program ends the benchmark with exit status 1 and no numbers.
+  disk. A program that compares must also tell a disk that differs. A wrong result or a failed
+  program ends the benchmark with exit status 1 and no numbers.
 
 What is compared
   grainmill with its manifest; --no-sync, for the others do not wait for the disk either. cp only
@@ -43,7 +44,8 @@ What is compared
 Disks
   sparse, stream, split: ext4 with files of --source, as monolithicSparse, streamOptimized and
   twoGbMaxExtentSparse. chain-8, chain-32: sparse with 7 and 31 snapshots of 4 MiB of changes each.
-  empty-2t: 2 TiB without data. Needs about 5 times --data of room in the folder.
+  empty-2t: 2 TiB without data. compare-split, compare-stream: sparse held against split and
+  stream, by the programs that can. Needs about 5 times --data of room in the folder.
 
 Examples
   bench/macro.py --quick                           does it work? about a minute
@@ -142,7 +144,7 @@ def is_due(program: Program, disk: Disk, round_number: int, quick: bool) -> bool
     """Whether a program runs on a disk in this round."""
     if program.slow_on_empty and disk.is_empty:
         return round_number == 0 and not quick
-    return program.can_do(disk)
+    return program.suits(disk)
 
 
 def rotated(programs: list[Program], by: int) -> list[Program]:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from macro.contents import BLOCK, content_digest
 from macro.measure import BenchmarkError, measure
+from macro.programs import Program, run_once
 from macro.summary import Run, summarise
+from macro.workload import Disk
 
 SIZE = 5 * BLOCK + 512
 
@@ -63,6 +65,26 @@ class Measure(unittest.TestCase):
             measure(["sh", "-c", "echo why >&2; exit 3"], self.log)
         with self.assertRaisesRegex(BenchmarkError, "could not be started"):
             measure(["/nowhere/program"], self.log)
+
+
+class Comparing(unittest.TestCase):
+    PAIR = Disk("pair", "a", ["a", "b"], SIZE, "", {}, other="b", differing="c")
+
+    def check(self, script: str) -> None:
+        """Runs a program that is given the names of two disks as $0 and $1."""
+        with tempfile.TemporaryDirectory() as name:
+            program = Program("sh", "sh", [], comparison=["-c", script])
+            run_once(program, Path(name), self.PAIR)
+
+    def test_who_tells_the_two_apart_is_timed(self) -> None:
+        self.check('case $1 in *b) echo Images are identical.;; '
+                   '*) echo "Content mismatch at offset 512!"; exit 1;; esac')
+
+    def test_who_does_not_is_refused(self) -> None:
+        for script in ("true", "echo Images are identical.", "exit 1",
+                       "case $1 in *b) echo Images are identical.;; *) exit 2;; esac"):
+            with self.assertRaises(BenchmarkError):
+                self.check(script)
 
 
 def run(program: str, number: int, wall: float) -> Run:

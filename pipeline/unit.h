@@ -74,7 +74,8 @@ struct Unit {
   std::uint64_t guest_offset = 0;
   std::uint64_t length = 0;
   bool zero = false;   // reads as zeros as a whole: any length, no extents
-  ExtentList extents;  // else: gapless over [guest_offset, guest_offset + length)
+  ExtentList extents;  // else: gapless over [guest_offset, guest_offset + length); only where two
+                       // disks are compared, without what need not be read
 
   // Set by the stages, in turn.
   Status status;                       // the first error; later stages then do nothing

@@ -18,6 +18,7 @@ constexpr const char* kFooter = R"(Examples:
   grainmill verify disk.raw                     later: is it still what it was? (reads disk.raw.manifest)
   grainmill verify disk.vmdk --manifest disk.raw.manifest
                                                 does the VMDK itself still hold the same disk?
+  grainmill compare a.vmdk b.vmdk               do two disks, of any formats, hold the same?
   grainmill info --backing-chain snap-000002.vmdk
   grainmill map --output json disk.vmdk
   grainmill create disk.vmdk 10G                a new, empty disk; with -b a snapshot of another one
@@ -25,7 +26,18 @@ constexpr const char* kFooter = R"(Examples:
 
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
-contents differ.)";
+contents differ. compare has qemu-img's: 0 identical; 1 they differ; 2 failed.)";
+
+constexpr const char* kCompareFooter =
+    R"(What both disks store in the same place of the same file (a snapshot and its parent) is not read. Where one
+disk is larger, the rest must be zeros. Exit status: 0 identical; 1 they differ; 2 failed.
+
+Examples:
+  grainmill compare disk.vmdk copy.vmdk         says where the first difference is
+  grainmill compare -F raw disk.vmdk disk.raw   the second disk is a raw one
+  grainmill compare --all monday.vmdk friday.vmdk
+                                                lists all that was changed, to the sector
+  grainmill compare -s disk.vmdk copy.vmdk      are they also stored alike?)";
 
 constexpr const char* kConvertFooter =
     R"(Examples:
@@ -263,6 +275,22 @@ void add_measure(CLI::App& root, MeasureArgs& args) {
   add_run(app, args.run);
 }
 
+void add_compare(CLI::App& root, CompareArgs& args) {
+  CLI::App& app = *root.add_subcommand("compare", "Hold two disks against each other");
+  app.footer(kCompareFooter);
+  add_image(app, args.one, "image");
+  app.add_option("other", args.other, "The image to hold against it")
+      ->required()
+      ->type_name("FILE");
+  app.add_option("-F", args.other_format, "Format of the other image, as -f")->type_name("FMT");
+  app.add_flag("-s", args.strict,
+               "Strict: sizes must be equal, and each range be stored in the same way (as it is, "
+               "compressed, as zeros, not at all)");
+  app.add_flag("--all", args.all, "List all ranges that differ, to the sector, not only the first");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
+  add_run(app, args.run);
+}
+
 void add_create(CLI::App& root, CreateArgs& args) {
   CLI::App& app = *root.add_subcommand("create", "Make a new, empty VMDK disk, or a snapshot");
   app.footer(kCreateFooter);
@@ -327,6 +355,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   MapArgs map;
   add_convert(app, convert);
   add_verify(app, verify);
+  CompareArgs compare;
+  add_compare(app, compare);
   CLI::App& info_app = *app.add_subcommand("info", "Describe an image");
   add_image(info_app, info.image, "image");
   add_choice(info_app, "--output", info.form, kOutputForms, "Form of the description");
@@ -347,10 +377,12 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     const int status = app.exit(error, host.out, host.err);
-    return {std::nullopt, status == 0 ? kExitDone : kExitFailed};
+    const int failed = app.got_subcommand("compare") ? kExitNotCompared : kExitFailed;
+    return {std::nullopt, status == 0 ? kExitDone : failed};
   }
   if (app.got_subcommand("convert")) return {Command(std::move(convert)), kExitDone};
   if (app.got_subcommand("verify")) return {Command(std::move(verify)), kExitDone};
+  if (app.got_subcommand("compare")) return {Command(std::move(compare)), kExitDone};
   if (app.got_subcommand("info")) return {Command(std::move(info)), kExitDone};
   if (app.got_subcommand("create")) return {Command(std::move(create)), kExitDone};
   if (app.got_subcommand("commit")) return {Command(std::move(commit)), kExitDone};

@@ -65,6 +65,16 @@ struct MeasureArgs {
   OutputForm form = OutputForm::human;
 };
 
+struct CompareArgs {
+  ImageArgs one;
+  std::string other;
+  std::string other_format;  // all else as for the one image
+  RunArgs run;
+  bool strict = false;
+  bool all = false;
+  OutputForm form = OutputForm::human;
+};
+
 struct InfoArgs {
   ImageArgs image;
   OutputForm form = OutputForm::human;
@@ -102,7 +112,7 @@ struct RebaseArgs {
 };
 
 using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs,
-                             RebaseArgs, MeasureArgs>;
+                             RebaseArgs, MeasureArgs, CompareArgs>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.
@@ -115,6 +125,7 @@ struct ParsedCommandLine {
 int run_convert(const ConvertArgs& args, Host& host);
 int run_verify(const VerifyArgs& args, Host& host);
 int run_measure(const MeasureArgs& args, Host& host);
+int run_compare(const CompareArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
 int run_create(const CreateArgs& args, Host& host);

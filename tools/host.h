@@ -22,4 +22,8 @@ inline constexpr int kExitDone = 0;
 inline constexpr int kExitFailed = 1;
 inline constexpr int kExitDiffers = 2;
 
+// Those of compare, as qemu-img has them.
+inline constexpr int kExitNotIdentical = 1;
+inline constexpr int kExitNotCompared = 2;
+
 }  // namespace grainmill

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <string_view>
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -50,6 +51,7 @@ struct RunCommand {
   int operator()(const grainmill::ConvertArgs& args) const { return run_convert(args, host); }
   int operator()(const grainmill::VerifyArgs& args) const { return run_verify(args, host); }
   int operator()(const grainmill::MeasureArgs& args) const { return run_measure(args, host); }
+  int operator()(const grainmill::CompareArgs& args) const { return run_compare(args, host); }
   int operator()(const grainmill::InfoArgs& args) const { return run_info(args, host); }
   int operator()(const grainmill::MapArgs& args) const { return run_map(args, host); }
   int operator()(const grainmill::CreateArgs& args) const { return run_create(args, host); }
@@ -70,5 +72,6 @@ int main(int argc, char** argv) try {
   return parsed.command ? std::visit(RunCommand{host}, *parsed.command) : parsed.exit_status;
 } catch (const std::exception& error) {
   std::fprintf(stderr, "grainmill: stopped by an internal error: %s\n", error.what());
-  return grainmill::kExitFailed;
+  const bool compares = argc > 1 && std::string_view(argv[1]) == "compare";
+  return compares ? grainmill::kExitNotCompared : grainmill::kExitFailed;
 }

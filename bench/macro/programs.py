@@ -23,7 +23,8 @@ def single_file(disk: Disk) -> bool:
 
 @dataclass(frozen=True)
 class Program:
-    """A program to time. It copies files as they are, or else makes one raw disk."""
+    """A program to time. It copies files as they are, or else makes one raw disk; it may also
+    compare two."""
     name: str
     executable: str
     arguments: list[str]
@@ -32,8 +33,18 @@ class Program:
     has_manifest: bool = False
     # Takes half a minute for a disk of 2 TiB without data: one run tells enough.
     slow_on_empty: bool = False
+    # How it compares two disks; None if it does not.
+    comparison: list[str] | None = None
+
+    def suits(self, disk: Disk) -> bool:
+        return self.comparison is not None if disk.is_pair else self.can_do(disk)
+
+    def compare_command(self, folder: Path, one: str, other: str) -> list[str]:
+        return [self.executable, *(self.comparison or []), str(folder / one), str(folder / other)]
 
     def command(self, folder: Path, disk: Disk, output: Path) -> list[str]:
+        if disk.is_pair:
+            return self.compare_command(folder, disk.top, disk.other)
         sources = disk.files if self.copies else [disk.top]
         return [self.executable, *self.arguments, *(str(folder / file) for file in sources),
                 str(output)]
@@ -42,8 +53,10 @@ class Program:
 def all_programs(grainmill: Path) -> list[Program]:
     """Those that are installed."""
     programs = [
-        Program(GRAINMILL, str(grainmill), ["convert", "--quiet", "--no-sync"], has_manifest=True),
-        Program("qemu-img", "qemu-img", ["convert", "-O", "raw"], slow_on_empty=True),
+        Program(GRAINMILL, str(grainmill), ["convert", "--quiet", "--no-sync"], has_manifest=True,
+                comparison=["compare"]),
+        Program("qemu-img", "qemu-img", ["convert", "-O", "raw"], slow_on_empty=True,
+                comparison=["compare"]),
         Program("qemu-img -W -m 16", "qemu-img", ["convert", "-W", "-m", "16", "-O", "raw"],
                 slow_on_empty=True),
         # Of open-vmdk. Knows neither descriptors in a file of their own nor snapshots.
@@ -89,8 +102,23 @@ def check_manifest(output: Path, program: Program) -> None:
                              f"{' '.join(command)}\n{done.stderr.strip()}")
 
 
+def check_comparison(program: Program, folder: Path, disk: Disk, said: str) -> None:
+    """Raises BenchmarkError unless the pair was found the same, and another disk is not."""
+    if "Images are identical." not in said:
+        raise BenchmarkError(f"WRONG RESULT: {program.name} of {disk.name} said: {said.strip()}")
+    command = program.compare_command(folder, disk.top, disk.differing)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 1 or "Content mismatch at offset" not in done.stdout:
+        raise BenchmarkError(f"WRONG RESULT: exit status {done.returncode} for disks that differ: "
+                             f"{' '.join(command)}\n{done.stdout.strip()}{done.stderr.strip()}")
+
+
 def run_once(program: Program, folder: Path, disk: Disk) -> Cost:
     """Times one program on one disk, and verifies what it made, which is removed."""
+    if disk.is_pair:
+        cost = measure(program.command(folder, disk, Path()), folder / "log")
+        check_comparison(program, folder, disk, (folder / "log").read_text(errors="replace"))
+        return cost
     output = folder / "output"
     prepare(output)
     target = output if program.copies else output / "disk.raw"

@@ -9,6 +9,11 @@
     chain-32   chain-8 and 24 more snapshots
     empty-2t   a monolithicSparse disk of 2 TiB without data
 
+and pairs of them that are compared:
+
+    compare-split   sparse and split: both as they are, in other places
+    compare-stream  sparse and stream
+
 What a chain must read as does not come from reading a VMDK: the writes that make the snapshots are
 made to the master as well.
 """
@@ -48,13 +53,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk to convert: the file to open, all its files, and the digest of its contents."""
+    """One disk to convert: the file to open, all its files, and the digest of its contents.
+
+    Or two disks to compare, which hold the same."""
     name: str
     top: str
     files: list[str]
     size_bytes: int
     digest: str
     file_digests: dict[str, str]
+    other: str = ""      # the second disk of a pair
+    differing: str = ""  # one of the same size that holds something else
+
+    @property
+    def is_pair(self) -> bool:
+        return self.other != ""
 
     @property
     def is_chain(self) -> bool:
@@ -177,6 +190,11 @@ def make_chains(folder: Path, base: Disk, master: Path, seed: int) -> Iterator[D
                        content_digest(master))
 
 
+def make_pair(name: str, one: Disk, other: Disk, differing: Disk) -> Disk:
+    return Disk(name, one.top, one.files + other.files, one.size_bytes, one.digest,
+                one.file_digests | other.file_digests, other.top, differing.top)
+
+
 def make_empty(folder: Path) -> Disk:
     top, raw = "empty-2t.vmdk", folder / "empty.raw"
     run("qemu-img", "create", "-q", "-f", "vmdk", folder / top, str(EMPTY_BYTES))
@@ -200,6 +218,9 @@ def make_disks(folder: Path, recipe: Recipe) -> list[Disk]:
     say(f"adding {max(CHAIN_DEPTHS) - 1} snapshots")
     disks += make_chains(folder, disks[0], master, recipe.seed)
     disks.append(make_empty(folder))
+    by_name = {disk.name: disk for disk in disks}
+    disks += [make_pair(f"compare-{other}", by_name["sparse"], by_name[other], by_name["chain-8"])
+              for other in ("split", "stream")]
     master.unlink()
     note = {"recipe": asdict(recipe), "disks": [asdict(disk) for disk in disks]}
     (folder / STATE_FILE).write_text(json.dumps(note, indent=1))

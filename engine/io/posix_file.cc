@@ -70,6 +70,7 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
 // Both fail with EINVAL there for ranges that are not whole blocks of the device.
 Status PosixFile::zero_range(std::uint64_t offset, std::uint64_t length) {
   if (length == 0) return {};  // which the kernel refuses
+  forget_data();
   for (const int how :
        {FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE}) {
     int error = 0;
@@ -99,6 +100,7 @@ Status PosixFile::write_zeros(std::uint64_t offset, std::uint64_t length) {
 }
 
 Status PosixFile::resize(std::uint64_t size_bytes) {
+  forget_data();
   if (::ftruncate(descriptor_, static_cast<off_t>(size_bytes)) == 0) return {};
   return io_error(path(), size_bytes, "set the length");
 }
@@ -126,6 +128,7 @@ Result<FileInfo> PosixFile::info() const {
 
 // SEEK_DATA moves the descriptor's own offset, which nothing here uses: all transfers name theirs.
 Result<DataRange> PosixFile::next_data(std::uint64_t offset) const {
+  if (const std::uint64_t end = known_end(offset); end != 0) return DataRange{offset, end};
   const off_t begin = ::lseek(descriptor_, static_cast<off_t>(offset), SEEK_DATA);
   if (begin < 0 && errno == ENXIO) return DataRange{offset, offset};
   if (begin < 0 && errno == EINVAL) {
@@ -133,9 +136,27 @@ Result<DataRange> PosixFile::next_data(std::uint64_t offset) const {
     return DataRange{offset, std::max(offset, status.size_bytes)};
   }
   if (begin < 0) return io_error(path(), offset, "seek to data");
+  DataRange data{.begin = static_cast<std::uint64_t>(begin), .end = 0};
+  data.end = known_end(data.begin);
+  if (data.end != 0) return data;
   const off_t end = ::lseek(descriptor_, begin, SEEK_HOLE);
-  if (end < 0) return io_error(path(), static_cast<std::uint64_t>(begin), "seek to a hole");
-  return DataRange{static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(end)};
+  if (end < 0) return io_error(path(), data.begin, "seek to a hole");
+  data.end = static_cast<std::uint64_t>(end);
+  const std::lock_guard lock(mutex_);
+  known_data_ = data;
+  return data;
+}
+
+// The end of the known run of data that holds `offset`, or 0.
+std::uint64_t PosixFile::known_end(std::uint64_t offset) const {
+  const std::lock_guard lock(mutex_);
+  return known_data_.begin <= offset && offset < known_data_.end ? known_data_.end : 0;
+}
+
+// Data that became a hole is fine elsewhere (it reads as zeros), but who made it should see it.
+void PosixFile::forget_data() {
+  const std::lock_guard lock(mutex_);
+  known_data_ = {};
 }
 
 }  // namespace grainmill

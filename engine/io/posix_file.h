@@ -3,6 +3,8 @@
 
 #include "engine/io/file.h"
 
+#include <mutex>
+
 namespace grainmill {
 
 // Owns a file descriptor and closes it.
@@ -25,7 +27,14 @@ class PosixFile final : public File {
  private:
   [[nodiscard]] Status write_zeros(std::uint64_t offset, std::uint64_t length);
 
+  [[nodiscard]] std::uint64_t known_end(std::uint64_t offset) const;
+  void forget_data();
+
   int descriptor_;
+  // Stored when it was last asked for. Finding the end of a run costs time for all of it, and
+  // whoever walks a file by windows asks again in each of them.
+  mutable std::mutex mutex_;
+  mutable DataRange known_data_;
 };
 
 // The error of a failed system call: errno in words, with what was being tried.
