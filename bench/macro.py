@@ -44,8 +44,13 @@ What is compared
 Disks
   sparse, stream, split: ext4 with files of --source, as monolithicSparse, streamOptimized and
   twoGbMaxExtentSparse. chain-8, chain-32: sparse with 7 and 31 snapshots of 4 MiB of changes each.
-  empty-2t: 2 TiB without data. compare-split, compare-stream: sparse held against split and
-  stream, by the programs that can. Needs about 5 times --data of room in the folder.
+  empty-2t: 2 TiB without data.
+  to-stream, to-stream-fast, to-qcow2-zlib, to-qcow2-zstd: the ext4, raw, to streamOptimized and to
+  compressed qcow2; fast is --level fast of grainmill, -c 1 of vmdk-convert (else -c 6; both with
+  -n 2, where it has that). to-qcow2: sparse to plain qcow2. qemu-img must read each of these
+  outputs as the disk; their sizes stand at the end of the line.
+  compare-split, compare-stream: sparse held against split and stream, by the programs that can.
+  All this needs about 7 times --data of room in the folder.
 
 Examples
   bench/macro.py --quick                           does it work? about a minute
@@ -159,8 +164,8 @@ def run_round(number: int, folder: Path, disks: list[Disk], programs: list[Progr
         for program in rotated(programs, number):
             if is_due(program, disk, number, quick):
                 cost = run_once(program, folder, disk)
-                say(f"  {disk.name}: {program.name}: {cost.wall_seconds:.3f} s")
-                yield {"disk": disk.name, "program": program.name, "round": number, **asdict(cost)}
+                say(f"  {disk.name}: {program.name}: {cost['wall_seconds']:.3f} s")
+                yield {"disk": disk.name, "program": program.name, "round": number, **cost}
 
 
 def run_rounds(options: argparse.Namespace, folder: Path, disks: list[Disk],

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Does the macro-benchmark notice a wrong result, and does it count right?"""
+import shutil
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
 from macro.contents import BLOCK, content_digest
 from macro.measure import BenchmarkError, measure
@@ -68,12 +70,12 @@ class Measure(unittest.TestCase):
 
 
 class Comparing(unittest.TestCase):
-    PAIR = Disk("pair", "a", ["a", "b"], SIZE, "", {}, other="b", differing="c")
+    PAIR = Disk("pair", "a", ["a", "b"], SIZE, "", {}, "compare", "b", "c")
 
     def check(self, script: str) -> None:
         """Runs a program that is given the names of two disks as $0 and $1."""
         with tempfile.TemporaryDirectory() as name:
-            program = Program("sh", "sh", [], comparison=["-c", script])
+            program = Program("sh", "sh", {"compare": ["-c", script]})
             run_once(program, Path(name), self.PAIR)
 
     def test_who_tells_the_two_apart_is_timed(self) -> None:
@@ -85,6 +87,29 @@ class Comparing(unittest.TestCase):
                        "case $1 in *b) echo Images are identical.;; *) exit 2;; esac"):
             with self.assertRaises(BenchmarkError):
                 self.check(script)
+
+
+@unittest.skipUnless(shutil.which("qemu-img"), "no qemu-img")
+class Making(unittest.TestCase):
+    def make(self, expected: bytes) -> dict[str, Any]:
+        """Makes a qcow2 disk of one that holds b"GM" at its begin."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            for file, content in (("a", b"GM"), ("expected", expected)):
+                with open(folder / file, "wb") as stream:
+                    stream.write(content)
+                    stream.truncate(SIZE)
+            disk = Disk("to-qcow2", "a", ["a"], SIZE, content_digest(folder / "expected"), {},
+                        "qcow2")
+            convert = ["convert", "-f", "raw", "-O", "qcow2"]
+            return run_once(Program("qemu-img", "qemu-img", {"qcow2": convert}), folder, disk)
+
+    def test_the_size_is_told(self) -> None:
+        self.assertGreater(self.make(b"GM")["output_bytes"], 65536)
+
+    def test_other_contents_are_refused(self) -> None:
+        with self.assertRaisesRegex(BenchmarkError, "WRONG RESULT: qemu-img of to-qcow2"):
+            self.make(b"XX")
 
 
 def run(program: str, number: int, wall: float) -> Run:

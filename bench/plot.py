@@ -72,7 +72,7 @@ def conditions(result: dict[str, Any]) -> str:
 def draw(result: dict[str, Any]) -> str:
     base = result["base"]
     groups = summarise(result["runs"], base)
-    body = [text(MARGIN, 22, "Wall seconds to convert to raw, or to compare two disks (shorter is better)",
+    body = [text(MARGIN, 22, "Wall seconds to convert a disk, or to compare two (shorter is better)",
                  ' font-size="15" font-weight="bold"'),
             text(MARGIN, 40, f"×: times as long as {base} in the same round. Each disk has its "
                              "own scale. cp copies the VMDK files as they are.")]
@@ -87,7 +87,7 @@ def draw(result: dict[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" font-family="system-ui, sans-serif" font-size="12" fill="{TEXT}" '
         f'role="img">',
-        "<title>Wall seconds to convert a disk to raw, or compare two, by disk and program</title>",
+        "<title>Wall seconds to convert a disk, or to compare two, by disk and program</title>",
         *body, "</svg>", ""])
 
 

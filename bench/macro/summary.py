@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-# One run as it stands in the JSON file: disk, program, round, and the fields of Cost.
+# One run as it stands in the JSON file: disk, program, round, the fields of Cost, and output_bytes
+# where sizes can differ.
 Run = dict[str, Any]
 
 
@@ -21,6 +22,7 @@ class Row:
     ratio: float | None
     ratio_least: float | None
     ratio_most: float | None
+    output_bytes: int | None  # the largest
 
 
 def cpu_seconds(run: Run) -> float:
@@ -42,7 +44,8 @@ def summarise_program(program: str, runs: list[Run], base: list[Run]) -> Row:
                max(run["peak_rss_kib"] for run in runs),
                any(run["peak_rss_kib"] > run["rss_floor_kib"] for run in runs),
                median(paired) if paired else None,
-               min(paired, default=None), max(paired, default=None))
+               min(paired, default=None), max(paired, default=None),
+               max((run["output_bytes"] for run in runs if "output_bytes" in run), default=None))
 
 
 def summarise(runs: list[Run], base: str) -> dict[str, list[Row]]:
@@ -64,9 +67,10 @@ def ratio_text(row: Row) -> str:
 
 
 def row_text(row: Row) -> str:
+    size = "" if row.output_bytes is None else f"   {row.output_bytes / 1e6:.1f} MB"
     rss = f"{'' if row.rss_is_known else '<='}{row.peak_rss_kib / 1024:.0f} MiB"
     return (f"  {row.program:<20}{row.wall_seconds:>9.3f}{row.cpu_seconds:>9.3f}{rss:>11}"
-            f"{ratio_text(row)}").rstrip()
+            f"{ratio_text(row)}{size}").rstrip()
 
 
 def table_text(rows_by_disk: dict[str, list[Row]], titles: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the disks that are converted, and knows what each must read as.
 
-    master     ext4 with files of this machine, raw; not kept
+    master     ext4 with files of this machine, raw
     sparse     monolithicSparse of the master
     stream     streamOptimized of the master
     split      twoGbMaxExtentSparse of the master
@@ -9,7 +9,14 @@
     chain-32   chain-8 and 24 more snapshots
     empty-2t   a monolithicSparse disk of 2 TiB without data
 
-and pairs of them that are compared:
+disks that are made into other formats:
+
+    to-stream, to-stream-fast           the master to streamOptimized, at the usual level and at the
+                                        fastest
+    to-qcow2-zlib, to-qcow2-zstd        the master to compressed qcow2
+    to-qcow2                            sparse to plain qcow2
+
+and pairs that are compared:
 
     compare-split   sparse and split: both as they are, in other places
     compare-stream  sparse and stream
@@ -25,7 +32,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from macro.contents import content_digest, data_ranges
@@ -53,7 +60,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Disk:
-    """One disk to convert: the file to open, all its files, and the digest of its contents.
+    """One disk to convert: the file to open, all its files, the digest of its contents, and what to
+    make of it.
 
     Or two disks to compare, which hold the same."""
     name: str
@@ -62,12 +70,13 @@ class Disk:
     size_bytes: int
     digest: str
     file_digests: dict[str, str]
-    other: str = ""      # the second disk of a pair
+    target: str = "raw"
+    other: str = ""      # target "compare": the second disk of a pair
     differing: str = ""  # one of the same size that holds something else
 
     @property
     def is_pair(self) -> bool:
-        return self.other != ""
+        return self.target == "compare"
 
     @property
     def is_chain(self) -> bool:
@@ -192,7 +201,7 @@ def make_chains(folder: Path, base: Disk, master: Path, seed: int) -> Iterator[D
 
 def make_pair(name: str, one: Disk, other: Disk, differing: Disk) -> Disk:
     return Disk(name, one.top, one.files + other.files, one.size_bytes, one.digest,
-                one.file_digests | other.file_digests, other.top, differing.top)
+                one.file_digests | other.file_digests, "compare", other.top, differing.top)
 
 
 def make_empty(folder: Path) -> Disk:
@@ -212,6 +221,8 @@ def make_disks(folder: Path, recipe: Recipe) -> list[Disk]:
     master = make_master(folder, recipe)
     digest = content_digest(master)
     say("making VMDK disks of it")
+    raw = Disk("raw", "disk.raw", ["disk.raw"], recipe.disk_bytes, digest, {})
+    run("cp", "--sparse=always", master, folder / raw.top)
     disks = [make_image(folder, "sparse", "monolithicSparse", master, digest),
              make_image(folder, "stream", "streamOptimized", master, digest),
              make_image(folder, "split", "twoGbMaxExtentSparse", master, digest)]
@@ -219,6 +230,9 @@ def make_disks(folder: Path, recipe: Recipe) -> list[Disk]:
     disks += make_chains(folder, disks[0], master, recipe.seed)
     disks.append(make_empty(folder))
     by_name = {disk.name: disk for disk in disks}
+    disks += [replace(raw, name=f"to-{target}", target=target)
+              for target in ("stream", "stream-fast", "qcow2-zlib", "qcow2-zstd")]
+    disks.append(replace(by_name["sparse"], name="to-qcow2", target="qcow2"))
     disks += [make_pair(f"compare-{other}", by_name["sparse"], by_name[other], by_name["chain-8"])
               for other in ("split", "stream")]
     master.unlink()
