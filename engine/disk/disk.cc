@@ -22,19 +22,29 @@ std::string id_text(const std::optional<std::uint32_t>& id) {
 // Adds one ancestor at a time, from the top down.
 class ChainOpener {
  public:
-  ChainOpener(FileSystem& files, const DiskOptions& options) : files_(files), options_(options) {}
+  ChainOpener(FileSystem& files, const DiskOptions& options, Findings& findings)
+      : files_(files), options_(options), findings_(findings) {}
 
   Result<std::vector<std::unique_ptr<Link>>> open(const std::string& path) {
     GM_TRY(std::unique_ptr<Link> top, open_link(files_, path, options_));
     GM_CHECK(add(std::move(top)));
     while (options_.open_parents && links_.back()->description().parent) {
       const ParentRef parent = *links_.back()->description().parent;
-      if (links_.size() == Disk::kMaxDepth)
-        return fail(ErrorKind::unsupported, child_path(),
-                    fmt::format("chain of more than {} links", Disk::kMaxDepth));
-      GM_TRY(std::unique_ptr<Link> link, open_parent(parent));
-      GM_CHECK(compare_ids(parent, *link));
-      GM_CHECK(add(std::move(link)));
+      Result<std::unique_ptr<Link>> link = open_parent(parent);
+      if (!link) {
+        GM_CHECK(findings_.add({.severity = severity_of(link.error()),
+                                .code = "parent",
+                                .what = std::move(link).error()}));
+        break;
+      }
+      if (Status same = compare_ids(parent, **link); !same)
+        GM_CHECK(findings_.add({.code = "content-id",
+                                .what = std::move(same).error(),
+                                .repair = "`grainmill rebase -u`, if this is the parent"}));
+      if (Status added = add(*std::move(link)); !added) {
+        GM_CHECK(findings_.add({.code = "cycle", .what = std::move(added).error()}));
+        break;
+      }
     }
     return std::move(links_);
   }
@@ -45,6 +55,9 @@ class ChainOpener {
   }
 
   Result<std::unique_ptr<Link>> open_parent(const ParentRef& parent) {
+    if (links_.size() == Disk::kMaxDepth)
+      return fail(ErrorKind::unsupported, child_path(),
+                  fmt::format("chain of more than {} links", Disk::kMaxDepth));
     // Parents are only read, for other disks may build on them; and while this disk is written,
     // nobody else may write them.
     const OpenMode mode =
@@ -117,11 +130,18 @@ class ChainOpener {
 
   FileSystem& files_;
   const DiskOptions& options_;
+  Findings& findings_;
   std::vector<std::unique_ptr<Link>> links_;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> seen_;
 };
 
 }  // namespace
+
+Result<std::vector<std::unique_ptr<Link>>> open_chain(FileSystem& files, const std::string& path,
+                                                      const DiskOptions& options,
+                                                      Findings& findings) {
+  return ChainOpener(files, options, findings).open(path);
+}
 
 Result<std::unique_ptr<Link>> open_link(FileSystem& files, const std::string& path,
                                         const DiskOptions& options) {
@@ -157,7 +177,8 @@ Disk::Disk(Disk&&) noexcept = default;
 Disk& Disk::operator=(Disk&& other) noexcept = default;
 
 Result<Disk> Disk::open(FileSystem& files, const std::string& path, const DiskOptions& options) {
-  GM_TRY(std::vector<std::unique_ptr<Link>> links, ChainOpener(files, options).open(path));
+  FirstDamage first;
+  GM_TRY(std::vector<std::unique_ptr<Link>> links, open_chain(files, path, options, first));
   Disk disk(std::move(links), options.whole_sectors);
   if (options.open.mode == OpenMode::read_write) {
     WritableLink* link = disk.links_.front()->writable();
@@ -166,6 +187,12 @@ Result<Disk> Disk::open(FileSystem& files, const std::string& path, const DiskOp
     GM_TRY(disk.writer_, DiskWriter::open(*link, *disk.reader_));
   }
   return disk;
+}
+
+Disk Disk::of_link(std::unique_ptr<Link> link) {
+  std::vector<std::unique_ptr<Link>> links;
+  links.push_back(std::move(link));
+  return Disk(std::move(links), false);
 }
 
 Status Disk::check() const {

@@ -25,6 +25,14 @@ struct DiskOptions {
   bool whole_sectors = false;  // fill up a last sector that is cut short, with zeros; only to read
 };
 
+// Opens the image at `path` and its ancestors, the top link first. What is wrong between two links
+// goes to `findings`, and ends the chain where the next link is not to be had. Fails where the top
+// link does, and where `findings` do.
+[[nodiscard]] Result<std::vector<std::unique_ptr<Link>>> open_chain(FileSystem& files,
+                                                                    const std::string& path,
+                                                                    const DiskOptions& options,
+                                                                    Findings& findings);
+
 // Opens the link at `path` alone, as the top of a chain would be.
 [[nodiscard]] Result<std::unique_ptr<Link>> open_link(FileSystem& files, const std::string& path,
                                                       const DiskOptions& options);
@@ -47,6 +55,9 @@ class Disk {
   // the snapshot was made.
   [[nodiscard]] static Result<Disk> open(FileSystem& files, const std::string& path,
                                          const DiskOptions& options);
+
+  // A disk of this link alone, to be read: what its parents hold reads as zeros.
+  [[nodiscard]] static Disk of_link(std::unique_ptr<Link> link);
 
   [[nodiscard]] const ChainMap& map() const { return *map_; }
   [[nodiscard]] std::uint64_t size_bytes() const { return map_->size_bytes(); }

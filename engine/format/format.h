@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "engine/base/findings.h"
 #include "engine/format/settings.h"
 #include "engine/format/sink.h"
 #include "engine/io/file_system.h"
@@ -136,9 +137,15 @@ class Link : public LinkMap {
   }
 
   // Reads all tables, both copies, and holds them against each other and against the files: an
-  // entry that is past the end, inside metadata, unaligned or used twice is `corrupt`. Costs 4
-  // bytes of reading a grain and a copy; done before the first byte of output is written.
-  [[nodiscard]] virtual Status check() const = 0;
+  // entry that is past the end, inside metadata, unaligned or used twice is damage. Costs 4 bytes
+  // of reading a grain and a copy. Fails where something cannot be read, and where `findings` do.
+  [[nodiscard]] virtual Status examine(Findings& findings) const = 0;
+
+  // examine(), up to the first damage: done before the first byte of output is written.
+  [[nodiscard]] Status check() const {
+    FirstDamage first;
+    return examine(first);
+  }
 };
 
 // An output to be made.

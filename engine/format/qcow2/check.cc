@@ -20,8 +20,9 @@ constexpr std::uint64_t kMaxHostClusters = std::uint64_t{1} << 32;
 // Checks an image in one pass over its refcounts, then one over its mapping.
 class ImageCheck {
  public:
-  ImageCheck(const MappingTables& tables, TableChoice choice)
+  ImageCheck(const MappingTables& tables, TableChoice choice, Findings& findings)
       : tables_(tables),
+        findings_(findings),
         header_(tables.header()),
         file_(tables.file()),
         believed_(choice != TableChoice::agreeing),
@@ -55,10 +56,24 @@ class ImageCheck {
     std::uint64_t offset = 0;
     std::uint64_t bytes = 0;
     std::uint64_t said_at = 0;
+    std::uint64_t guest_offset = 0;  // of what it holds; no length for metadata
+    std::uint64_t guest_length = 0;
   };
 
-  [[nodiscard]] std::unexpected<Error> corrupt(std::uint64_t offset, std::string message) const {
-    return fail(ErrorKind::corrupt, file_.path(), offset, std::move(message));
+  [[nodiscard]] Error corrupt(std::uint64_t offset, std::string message) const {
+    return fail(ErrorKind::corrupt, file_.path(), offset, std::move(message)).error();
+  }
+  // Damage that is about no cluster of the guest disk in particular.
+  [[nodiscard]] Status damaged(std::string_view code, std::uint64_t offset,
+                               std::string message) const {
+    return findings_.add({.code = code, .what = corrupt(offset, std::move(message))});
+  }
+  [[nodiscard]] Status damaged(std::string_view code, const Place& place,
+                               std::string message) const {
+    return findings_.add({.code = code,
+                          .what = corrupt(place.said_at, std::move(message)),
+                          .guest_offset = place.guest_offset,
+                          .guest_length = place.guest_length});
   }
   [[nodiscard]] std::uint64_t cluster_of(std::uint64_t offset) const {
     return offset >> header_.cluster_bits;
@@ -72,9 +87,10 @@ class ImageCheck {
     const std::uint64_t bytes = std::uint64_t{header_.refcount_table_clusters}
                                 << header_.cluster_bits;
     if (!range_within(offset, bytes, file_bytes_))
-      return corrupt(offset, fmt::format("refcount table of {} bytes does not fit in the file of "
-                                         "{} bytes: it is truncated, or its header is damaged",
-                                         bytes, file_bytes_));
+      return damaged_counts(offset,
+                            fmt::format("refcount table of {} bytes does not fit in the file of "
+                                        "{} bytes: it is truncated, or its header is damaged",
+                                        bytes, file_bytes_));
     refcount_table_.resize(bytes / 8);
     GM_CHECK(file_.read_exact_at(offset, std::as_writable_bytes(std::span(refcount_table_))));
     for (std::size_t i = 0; i < refcount_table_.size(); ++i) {
@@ -83,12 +99,20 @@ class ImageCheck {
       if (block % header_.cluster_bytes() == 0 &&
           (block == 0 || range_within(block, header_.cluster_bytes(), file_bytes_)))
         continue;
-      return corrupt(offset + i * 8,
-                     fmt::format("refcount table entry {} is {:#x}; expected a multiple of the "
-                                 "cluster size {} inside the file of {} bytes",
-                                 i, block, header_.cluster_bytes(), file_bytes_));
+      refcount_table_[i] = 0;
+      GM_CHECK(
+          damaged_counts(offset + i * 8,
+                         fmt::format("refcount table entry {} is {:#x}; expected a multiple of the "
+                                     "cluster size {} inside the file of {} bytes",
+                                     i, block, header_.cluster_bytes(), file_bytes_)));
     }
     return {};
+  }
+
+  // Damage that says nothing of the mapping, but makes the counts useless.
+  [[nodiscard]] Status damaged_counts(std::uint64_t offset, std::string message) {
+    counts_hold_ = false;
+    return damaged("refcount-table", offset, std::move(message));
   }
 
   // Remembers which clusters are counted.
@@ -118,8 +142,9 @@ class ImageCheck {
     if (header_.l1_entries != 0)
       GM_CHECK(claim({header_.l1_offset, std::uint64_t{header_.l1_entries} * 8, 40},
                      [] { return std::string("L1 table"); }));
-    GM_CHECK(claim({header_.refcount_table_offset, refcount_table_.size() * 8, 48},
-                   [] { return std::string("refcount table"); }));
+    if (!refcount_table_.empty())
+      GM_CHECK(claim({header_.refcount_table_offset, refcount_table_.size() * 8, 48},
+                     [] { return std::string("refcount table"); }));
     for (std::size_t i = 0; i < refcount_table_.size(); ++i)
       if (refcount_table_[i] != 0)
         GM_CHECK(claim(
@@ -132,19 +157,21 @@ class ImageCheck {
     std::uint64_t at = header_.snapshots_offset;
     for (std::uint32_t i = 0; i < header_.snapshots; ++i) {
       if (!range_within(at, kSnapshotEntryBytes, file_bytes_))
-        return corrupt(at, fmt::format("internal snapshot {} of {} would lie past the end of the "
-                                       "file ({:#x})",
-                                       i, header_.snapshots, file_bytes_));
+        return damaged("snapshot-table", at,
+                       fmt::format("internal snapshot {} of {} would lie past the end of the "
+                                   "file ({:#x})",
+                                   i, header_.snapshots, file_bytes_));
       std::array<std::byte, kSnapshotEntryBytes> bytes{};
       GM_CHECK(file_.read_exact_at(at, bytes));
       const SnapshotEntry entry = parse_snapshot_entry(bytes);
       const std::uint64_t l1_bytes = std::uint64_t{entry.l1_entries} * 8;
       if (l1_bytes > kMaxL1Bytes || entry.l1_offset % header_.cluster_bytes() != 0 ||
           !range_within(entry.l1_offset, l1_bytes, file_bytes_))
-        return corrupt(at, fmt::format("internal snapshot {} has an L1 table of {} entries at "
-                                       "offset {:#x}, which is not aligned to clusters inside the "
-                                       "file of {} bytes",
-                                       i, entry.l1_entries, entry.l1_offset, file_bytes_));
+        return damaged("snapshot-table", at,
+                       fmt::format("internal snapshot {} has an L1 table of {} entries at "
+                                   "offset {:#x}, which is not aligned to clusters inside the "
+                                   "file of {} bytes",
+                                   i, entry.l1_entries, entry.l1_offset, file_bytes_));
       if (l1_bytes != 0)
         GM_CHECK(claim({entry.l1_offset, l1_bytes, at},
                        [&] { return fmt::format("L1 table of internal snapshot {}", i); }));
@@ -170,21 +197,32 @@ class ImageCheck {
   }
 
   Status check_entry(std::uint64_t cluster, std::uint64_t entry) {
-    GM_TRY(const Mapping mapping, tables_.mapping(cluster, entry, file_bytes_));
+    const std::uint64_t cluster_bytes = header_.cluster_bytes();
+    Result<Mapping> found = tables_.mapping(cluster, entry, file_bytes_);
+    if (!found)
+      return findings_.add({.code = "entry",
+                            .what = std::move(found).error(),
+                            .guest_offset = cluster * cluster_bytes,
+                            .guest_length = cluster_bytes});
+    const Mapping& mapping = *found;
     if (mapping.offset == 0) return {};
-    const Place place{mapping.offset, header_.cluster_bytes(), tables_.entry_offset(cluster)};
+    const Place place{mapping.offset, cluster_bytes, tables_.entry_offset(cluster),
+                      cluster * cluster_bytes, cluster_bytes};
     const auto name = [&] { return tables_.entry_name(cluster); };
     if (mapping.kind == Mapping::Kind::zero) return claim(place, name);
     // A state that was saved in a snapshot lies there as well.
     if (cluster >= header_.clusters() && header_.snapshots == 0 && !believed_)
-      return corrupt(
-          24, fmt::format("the disk has {} bytes, but data is stored for address {:#x} "
-                          "(offset {:#x}): the size in the header is damaged; --tables "
-                          "primary believes it",
-                          header_.size_bytes, cluster * header_.cluster_bytes(), place.said_at));
+      return damaged(
+          "disk-size", 24,
+          fmt::format("the disk has {} bytes, but data is stored for address {:#x} "
+                      "(offset {:#x}): the size in the header is damaged; --tables "
+                      "primary believes it",
+                      header_.size_bytes, cluster * header_.cluster_bytes(), place.said_at));
     if (mapping.kind == Mapping::Kind::data) return claim(place, name);
     streams_.push_back(mapping.offset);
-    return claim_stream({mapping.offset, mapping.stored_bytes, place.said_at}, name);
+    return claim_stream({mapping.offset, mapping.stored_bytes, place.said_at, place.guest_offset,
+                         place.guest_length},
+                        name);
   }
 
   // Compressed clusters lie side by side, and one may end where another begins; but none begins
@@ -193,7 +231,7 @@ class ImageCheck {
     std::ranges::sort(streams_);
     const auto twice = std::ranges::adjacent_find(streams_);
     if (twice == streams_.end()) return {};
-    return corrupt(tables_.entry_offset(first),
+    return damaged("shared-cluster", tables_.entry_offset(first),
                    fmt::format("two of the L2 entries from here on point at the compressed cluster "
                                "at offset {:#x}: one of them is damaged",
                                *twice));
@@ -217,7 +255,10 @@ class ImageCheck {
     GM_CHECK(check_counted(place, name));
     for (std::uint64_t i = cluster_of(place.offset); i <= last_cluster_of(place); ++i) {
       if (in_streams_.add(i, 1)) ++clusters_in_streams_;
-      if (used_.contains(i)) return taken(place, name);
+      if (used_.contains(i)) {
+        GM_CHECK(taken(place, name));
+        break;
+      }
     }
     return {};
   }
@@ -228,9 +269,19 @@ class ImageCheck {
   [[nodiscard]] Status check_unused() const {
     if (!counts_hold_ || header_.snapshots != 0) return {};
     const std::uint64_t used = clusters_used_ + clusters_in_streams_;
+    if (clusters_counted_ <= used) return {};
     const std::uint64_t unused = clusters_counted_ - used;
-    if (unused <= used) return {};
-    return corrupt(40,
+    if (unused <= used)
+      return findings_.add(
+          {.severity = Severity::leak,
+           .code = "unused-clusters",
+           .what = corrupt(header_.refcount_table_offset,
+                           fmt::format("{} clusters are in use by their refcounts, but nothing "
+                                       "refers to them: what a crash leaves",
+                                       unused)),
+           .repair = "the mapping: `qemu-img check -r leaks` frees them",
+           .leaked_bytes = unused * header_.cluster_bytes()});
+    return damaged("lost-clusters", 40,
                    fmt::format("{} clusters are in use by their refcounts, but the mapping refers "
                                "to {} only: a table is lost, or its place in the header is "
                                "damaged; if it is not, `qemu-img check -r leaks` mends refcounts, "
@@ -240,7 +291,7 @@ class ImageCheck {
 
   template <typename Name>
   Status taken(const Place& place, const Name& name) const {
-    return corrupt(place.said_at,
+    return damaged("shared-cluster", place,
                    fmt::format("{} points at offset {:#x}, which something else takes too: it is "
                                "damaged, or a cluster is shared",
                                name(), place.offset));
@@ -251,11 +302,12 @@ class ImageCheck {
   Status check_counted(const Place& place, const Name& name) const {
     for (std::uint64_t i = cluster_of(place.offset); i <= last_cluster_of(place); ++i) {
       if (i >= ceil_div(file_bytes_, header_.cluster_bytes()))
-        return corrupt(place.said_at, fmt::format("{} points at offset {:#x}, past the end of the "
-                                                  "file ({:#x})",
-                                                  name(), place.offset, file_bytes_));
+        return damaged("entry", place,
+                       fmt::format("{} points at offset {:#x}, past the end of the "
+                                   "file ({:#x})",
+                                   name(), place.offset, file_bytes_));
       if (!counts_hold_ || counted_.contains(i)) continue;
-      return corrupt(place.said_at,
+      return damaged("uncounted", place,
                      fmt::format("{} points at offset {:#x}, which is free by its refcount of 0: "
                                  "one of both is damaged; `qemu-img check -r all` mends refcounts, "
                                  "--tables primary reads the image without them",
@@ -265,6 +317,7 @@ class ImageCheck {
   }
 
   const MappingTables& tables_;
+  Findings& findings_;
   const Header& header_;
   const File& file_;
   bool believed_;
@@ -283,8 +336,8 @@ class ImageCheck {
 
 }  // namespace
 
-Result<bool> check_image(const MappingTables& tables, TableChoice choice) {
-  return ImageCheck(tables, choice).run();
+Result<bool> check_image(const MappingTables& tables, TableChoice choice, Findings& findings) {
+  return ImageCheck(tables, choice, findings).run();
 }
 
 }  // namespace grainmill::qcow2

@@ -168,8 +168,8 @@ Status QcowLink::inflate(const Extent& extent, std::span<const std::byte> stored
                   extent.grain_address, zstd ? "zstd frame" : "deflate stream", stored.size()));
 }
 
-Status QcowLink::check() const {
-  GM_TRY(const bool any_compressed, check_image(tables_, choice_));
+Status QcowLink::examine(Findings& findings) const {
+  GM_TRY(const bool any_compressed, check_image(tables_, choice_, findings));
   may_deflate_ = any_compressed;
   return {};
 }

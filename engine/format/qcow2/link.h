@@ -25,7 +25,7 @@ class QcowLink final : public Link {
                                Inflater& inflater, std::span<std::byte> out) const override;
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override { return {file_.get()}; }
-  [[nodiscard]] Status check() const override;
+  [[nodiscard]] Status examine(Findings& findings) const override;
   [[nodiscard]] bool may_deflate() const override { return may_deflate_; }
 
  private:

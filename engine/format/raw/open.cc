@@ -21,7 +21,7 @@ class RawLink final : public Link, private WritableLink {
   [[nodiscard]] std::uint64_t grain_bytes() const override { return 64 * kKiB; }
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override { return {file_.get()}; }
-  [[nodiscard]] Status check() const override { return {}; }
+  [[nodiscard]] Status examine(Findings& /*findings*/) const override { return {}; }
 
   [[nodiscard]] Status map(std::uint64_t offset, std::uint64_t length,
                            ExtentList& out) const override {

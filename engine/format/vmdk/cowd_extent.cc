@@ -26,7 +26,7 @@ class CowdMap final : public ExtentMap {
       : file_(std::move(file)), header_(header), tables_(std::move(tables)), choice_(choice) {}
 
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
-  [[nodiscard]] Status check() const override;
+  [[nodiscard]] Status examine(Findings& findings) const override;
   [[nodiscard]] const File* file() const override { return file_.get(); }
   [[nodiscard]] std::uint64_t grain_bytes() const override {
     return header_.grain_sectors * kSectorBytes;
@@ -36,7 +36,15 @@ class CowdMap final : public ExtentMap {
  private:
   [[nodiscard]] Status check_entry(std::uint64_t grain, std::uint32_t entry,
                                    std::uint64_t file_bytes) const;
-  [[nodiscard]] Status check_unused_space(const SlotSet& used, std::uint64_t file_bytes) const;
+  [[nodiscard]] Status claim_tables(SlotSet& used, Findings& findings) const;
+  [[nodiscard]] Status check_unused_space(const SlotSet& used, std::uint64_t file_bytes,
+                                          Findings& findings) const;
+  [[nodiscard]] Finding finding(std::string_view code, std::uint64_t grain, Error what) const {
+    return {.code = code,
+            .what = std::move(what),
+            .guest_offset = grain * grain_bytes(),
+            .guest_length = grain_bytes()};
+  }
   [[nodiscard]] std::uint64_t metadata_end() const {
     return header_.directory_sector * kSectorBytes + tables_.shape().directory_bytes();
   }
@@ -94,16 +102,25 @@ Status CowdMap::map(const AddressRange& range, ExtentList& out) const {
   return {};
 }
 
-Status CowdMap::check() const {
+Status CowdMap::claim_tables(SlotSet& used, Findings& findings) const {
+  const GrainTableShape& shape = tables_.shape();
+  for (std::uint64_t i = 0; i < shape.tables(); ++i) {
+    const std::uint64_t offset = tables_.table_offset(i);
+    if (offset == 0 || used.add(offset / kSectorBytes, shape.table_bytes() / kSectorBytes))
+      continue;
+    GM_CHECK(findings.add({.code = "tables-overlap",
+                           .what = fail(ErrorKind::corrupt, file_->path(), offset,
+                                        fmt::format("grain table {} overlaps another one", i))
+                                       .error()}));
+  }
+  return {};
+}
+
+Status CowdMap::examine(Findings& findings) const {
   GM_TRY(const FileInfo info, file_->info());
   const GrainTableShape& shape = tables_.shape();
   SlotSet used;  // in sectors: tables and grains share the space behind the directory
-  for (std::uint64_t i = 0; i < shape.tables(); ++i) {
-    const std::uint64_t offset = tables_.table_offset(i);
-    if (offset != 0 && !used.add(offset / kSectorBytes, shape.table_bytes() / kSectorBytes))
-      return fail(ErrorKind::corrupt, file_->path(), offset,
-                  fmt::format("grain table {} overlaps another one", i));
-  }
+  GM_CHECK(claim_tables(used, findings));
   std::vector<std::uint32_t> entries;
   for (std::uint64_t first = 0; first < shape.grains(); first += kChunkEntries) {
     entries.resize(std::min(kChunkEntries, shape.grains() - first));
@@ -111,21 +128,28 @@ Status CowdMap::check() const {
     if (!any) continue;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       if (entries[i] == 0) continue;
-      GM_CHECK(check_entry(first + i, entries[i], info.size_bytes));
-      if (!used.add(entries[i], header_.grain_sectors))
-        return fail(ErrorKind::corrupt, file_->path(), tables_.entry_offset(first + i),
-                    fmt::format("grain table entry for address {:#x} points at sector {}, which "
-                                "another entry or a table takes "
-                                "too: a grain is shared",
-                                (first + i) * grain_bytes(), entries[i]));
+      if (Status sane = check_entry(first + i, entries[i], info.size_bytes); !sane) {
+        GM_CHECK(findings.add(finding("entry", first + i, std::move(sane).error())));
+        continue;
+      }
+      if (used.add(entries[i], header_.grain_sectors)) continue;
+      GM_CHECK(findings.add(
+          finding("shared-grain", first + i,
+                  fail(ErrorKind::corrupt, file_->path(), tables_.entry_offset(first + i),
+                       fmt::format("grain table entry for address {:#x} points at sector {}, which "
+                                   "another entry or a table takes "
+                                   "too: a grain is shared",
+                                   (first + i) * grain_bytes(), entries[i]))
+                      .error())));
     }
   }
   const bool believed = header_.unclean_shutdown || choice_ != TableChoice::agreeing;
-  return believed ? Status{} : check_unused_space(used, info.size_bytes);
+  return believed ? Status{} : check_unused_space(used, info.size_bytes, findings);
 }
 
 // There is one copy of the tables, so a lost entry shows in nothing but the data it leaves behind.
-Status CowdMap::check_unused_space(const SlotSet& used, std::uint64_t file_bytes) const {
+Status CowdMap::check_unused_space(const SlotSet& used, std::uint64_t file_bytes,
+                                   Findings& findings) const {
   std::array<std::byte, kSectorBytes> sector{};
   std::uint64_t at = align_up(metadata_end(), kSectorBytes);
   while (at < file_bytes) {
@@ -141,10 +165,13 @@ Status CowdMap::check_unused_space(const SlotSet& used, std::uint64_t file_bytes
     }
     GM_TRY(const std::size_t got, file_->read_at(at, sector));
     if (!is_zero(std::span(sector).first(got)))
-      return fail(ErrorKind::corrupt, file_->path(), at,
-                  "data is stored here that no grain table entry refers to: entries are lost, "
-                  "or the header's grain size or directory is damaged; --tables primary reads "
-                  "what the tables say");
+      return findings.add(
+          {.code = "lost-grains",
+           .what = fail(ErrorKind::corrupt, file_->path(), at,
+                        "data is stored here that no grain table entry refers to: entries are "
+                        "lost, or the header's grain size or directory is damaged; --tables "
+                        "primary reads what the tables say")
+                       .error()});
     at += kSectorBytes;
   }
   return {};

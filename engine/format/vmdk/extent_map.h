@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "engine/base/findings.h"
 #include "engine/format/format.h"
 #include "engine/io/file.h"
 #include "engine/map/extent.h"
@@ -31,9 +32,9 @@ class ExtentMap {
  public:
   virtual ~ExtentMap() = default;
 
-  // As LinkMap::map and Link::check, for this extent alone.
+  // As LinkMap::map and Link::examine, for this extent alone; guest ranges are its addresses.
   [[nodiscard]] virtual Status map(const AddressRange& range, ExtentList& out) const = 0;
-  [[nodiscard]] virtual Status check() const { return {}; }
+  [[nodiscard]] virtual Status examine(Findings& /*findings*/) const { return {}; }
 
   [[nodiscard]] virtual const File* file() const { return nullptr; }
   // 0 where nothing is allocated in grains.

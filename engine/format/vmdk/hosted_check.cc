@@ -31,7 +31,8 @@ std::string entry_name(const HostedTables& extent, std::uint64_t grain) {
 // Checks all entries of an extent in one pass over both copies.
 class TableCheck {
  public:
-  explicit TableCheck(const HostedTables& extent) : extent_(extent) {}
+  TableCheck(const HostedTables& extent, Findings& findings)
+      : extent_(extent), findings_(findings) {}
 
   Status run() {
     GM_TRY(const FileInfo info, extent_.file.info());
@@ -45,8 +46,22 @@ class TableCheck {
   }
 
  private:
-  [[nodiscard]] std::unexpected<Error> corrupt(std::uint64_t offset, std::string message) const {
-    return fail(ErrorKind::corrupt, extent_.file.path(), offset, std::move(message));
+  [[nodiscard]] Error corrupt(std::uint64_t offset, std::string message) const {
+    return fail(ErrorKind::corrupt, extent_.file.path(), offset, std::move(message)).error();
+  }
+  // Damage that is about no grain in particular.
+  [[nodiscard]] Status damaged(std::string_view code, std::uint64_t offset,
+                               std::string message) const {
+    return findings_.add({.code = code, .what = corrupt(offset, std::move(message))});
+  }
+  [[nodiscard]] Status damaged_grain(std::string_view code, std::uint64_t grain, Error what,
+                                     std::string repair = {}) const {
+    const std::uint64_t grain_bytes = extent_.header.grain_bytes();
+    return findings_.add({.code = code,
+                          .what = std::move(what),
+                          .guest_offset = grain * grain_bytes,
+                          .guest_length = grain_bytes,
+                          .repair = std::move(repair)});
   }
 
   // Plain grains fill slots of one grain each; blocks of a stream begin anywhere.
@@ -96,18 +111,20 @@ class TableCheck {
       farthest = std::max(farthest, places[i] - places[i - 1]);
     }
     if (nearest < table_bytes)
-      return corrupt(0, fmt::format("two grain tables of {} bytes are {} bytes apart: the grain "
-                                    "directory or the table size in the header is damaged",
-                                    table_bytes, nearest));
+      return damaged("tables-overlap", 0,
+                     fmt::format("two grain tables of {} bytes are {} bytes apart: the grain "
+                                 "directory or the table size in the header is damaged",
+                                 table_bytes, nearest));
     // A table begins on a sector, however short it is.
     const std::uint64_t room = align_up(table_bytes, kSectorBytes);
     for (const std::uint64_t factor : {2, 4, 8})
       if (!extent_.header.compressed() && nearest == factor * room && farthest == nearest &&
           last < ceil_div(tables.shape().tables(), factor))
-        return corrupt(44, fmt::format("grain tables of {} bytes are {} bytes apart, and fill only "
-                                       "the beginning of their directory: the table size in the "
-                                       "header is damaged",
-                                       table_bytes, nearest));
+        return damaged("table-size", 44,
+                       fmt::format("grain tables of {} bytes are {} bytes apart, and fill only "
+                                   "the beginning of their directory: the table size in the "
+                                   "header is damaged",
+                                   table_bytes, nearest));
     return {};
   }
 
@@ -141,8 +158,12 @@ class TableCheck {
       if (extent_.chosen) return {};
       const std::optional<std::uint32_t> entry =
           copies_may_differ(extent_) ? further_entry(primary_[i], copy_[i]) : std::nullopt;
-      if (!entry) return report_difference(first + i, primary_[i], copy_[i]);
-      primary_[i] = *entry;
+      if (entry) {
+        primary_[i] = *entry;
+        continue;
+      }
+      GM_CHECK(report_difference(first + i, primary_[i], copy_[i]));
+      if (!check_hosted_entry(extent_, first + i, primary_[i], file_bytes_)) primary_[i] = copy_[i];
     }
     return {};
   }
@@ -154,17 +175,20 @@ class TableCheck {
       return exists ? fmt::format("offset {:#x}", tables.entry_offset(grain))
                     : std::string("a missing table");
     };
-    return corrupt(
+    Error what = corrupt(
         0, fmt::format(
                "{} is sector {} in the primary tables ({}) and sector {} in the redundant ones "
                "({}): one "
                "copy is damaged; --tables primary or --tables redundant decides which to believe",
                entry_name(extent_, grain), primary, place(extent_.tables), redundant,
                place(*extent_.other)));
+    return damaged_grain("copies-differ", grain, std::move(what),
+                         "the copy of the tables that is whole");
   }
 
   Status check_entry(std::uint64_t grain, std::uint32_t entry) {
-    GM_CHECK(check_hosted_entry(extent_, grain, entry, file_bytes_));
+    if (Status sane = check_hosted_entry(extent_, grain, entry, file_bytes_); !sane)
+      return damaged_grain("entry", grain, std::move(sane).error());
     if (entry == kZeroedGrainEntry) {
       // A writer that zeroes grains says so; without that, no data is left behind by it.
       if ((extent_.header.flags & kFlagZeroedGrain) != 0) ++zeroed_;
@@ -173,10 +197,12 @@ class TableCheck {
     const std::uint64_t offset = entry * kSectorBytes;
     if (!extent_.header.compressed()) GM_CHECK(check_phase(grain, offset));
     if (!used_.add(slot_of(offset), 1))
-      return corrupt(extent_.tables.entry_offset(grain),
-                     fmt::format("{} points at offset {:#x}, which another entry or a table takes "
-                                 "too: a grain is shared",
-                                 entry_name(extent_, grain), offset));
+      return damaged_grain(
+          "shared-grain", grain,
+          corrupt(extent_.tables.entry_offset(grain),
+                  fmt::format("{} points at offset {:#x}, which another entry or a table takes "
+                              "too: a grain is shared",
+                              entry_name(extent_, grain), offset)));
     ++grains_used_;
     return extent_.header.compressed() && extent_.partly_hidden ? check_stored(grain, offset)
                                                                 : Status{};
@@ -189,9 +215,11 @@ class TableCheck {
     const bool marker = load_le<std::uint32_t>(bytes.data() + 8) == 0;
     if (!marker && load_le<std::uint64_t>(bytes.data()) == grain * extent_.header.grain_sectors)
       return {};
-    return corrupt(offset, fmt::format("no grain for address {:#x} is stored here, where its grain "
-                                       "table entry points",
-                                       grain * extent_.header.grain_bytes()));
+    return damaged_grain(
+        "no-grain", grain,
+        corrupt(offset, fmt::format("no grain for address {:#x} is stored here, where its grain "
+                                    "table entry points",
+                                    grain * extent_.header.grain_bytes())));
   }
 
   // Grains lie side by side at multiples of the grain, counted from the start of the file or of the
@@ -201,10 +229,11 @@ class TableCheck {
     const std::uint64_t phase = offset % grain_bytes;
     if (grains_used_ == 0) phase_ = phase;
     if (phase == phase_ && (phase == 0 || phase == area_phase())) return {};
-    return corrupt(
-        extent_.tables.entry_offset(grain),
-        fmt::format("{} points at offset {:#x}, which is not aligned to grains of {} bytes",
-                    entry_name(extent_, grain), offset, grain_bytes));
+    return damaged_grain(
+        "unaligned", grain,
+        corrupt(extent_.tables.entry_offset(grain),
+                fmt::format("{} points at offset {:#x}, which is not aligned to grains of {} bytes",
+                            entry_name(extent_, grain), offset, grain_bytes)));
   }
 
   // A stream's first grain is one that the tables know. Every later one is checked when the one
@@ -225,7 +254,7 @@ class TableCheck {
       }
       if (block.size > 2 * header.grain_bytes()) return {};
       GM_CHECK(check_known(at, block));
-      if (!extent_.partly_hidden) return {};
+      if (!extent_.partly_hidden && !findings_.wants_all()) return {};
       at += align_up(kGrainHeaderBytes + block.size, kSectorBytes);
     }
     return {};
@@ -238,43 +267,65 @@ class TableCheck {
     std::array<std::uint32_t, 1> entry{};
     GM_CHECK(extent_.tables.load(block.address / header.grain_sectors, entry));
     if (entry[0] * kSectorBytes == offset) return {};
-    return corrupt(
-        offset,
-        fmt::format("a grain for address {:#x} is stored here, but the grain tables do not know it",
-                    block.address * kSectorBytes));
+    return damaged_grain(
+        "unknown-grain", block.address / header.grain_sectors,
+        corrupt(offset, fmt::format("a grain for address {:#x} is stored here, but the grain "
+                                    "tables do not know it",
+                                    block.address * kSectorBytes)),
+        "the address that the grain itself has");
   }
 
   // Zeros where the tables and grains were, after a copy that stopped early, look like a stream
   // that holds nothing.
   Status check_empty_stream(std::uint64_t end) const {
     if (grains_used_ != 0 || zeroed_ != 0 || file_bytes_ - end <= kMaxEmptyTail) return {};
-    return corrupt(end, fmt::format("the stream ends here without a grain, but its file goes on to "
-                                    "{:#x}: its tables and data are lost",
-                                    file_bytes_));
+    return damaged("empty-stream", end,
+                   fmt::format("the stream ends here without a grain, but its file goes on to "
+                               "{:#x}: its tables and data are lost",
+                               file_bytes_));
   }
 
   // Grains that no entry refers to: a few are left by crashes, and one for every entry that was set
   // to zero; many mean that the header gives the wrong geometry or that entries are lost. The
   // stored bytes are looked at, so that space taken in advance does not count.
   Status check_unused_space() {
-    if (extent_.header.unclean_shutdown) return {};
     const bool two_copies = extent_.header.has_redundant_tables();
     const bool confirmed = two_copies && extent_.other != nullptr && copies_agree_;
     // Chosen, with nothing that speaks against it: the user means what the tables say.
-    if (extent_.chosen && (confirmed || !two_copies)) return {};
+    const bool excused =
+        extent_.header.unclean_shutdown || (extent_.chosen && (confirmed || !two_copies));
+    if (excused && !findings_.wants_all()) return {};
     const std::uint64_t allowed =
-        zeroed_ + (confirmed ? std::min(grains_used_ / 8, kMaxLostGrains) : 0);
+        excused ? file_bytes_
+                : zeroed_ + (confirmed ? std::min(grains_used_ / 8, kMaxLostGrains) : 0);
     GM_TRY(const std::uint64_t unused, count_unused(allowed));
-    if (unused <= allowed) return {};
-    return corrupt(
-        0, fmt::format("at least {} grains of data that no grain table entry refers to ({} are in "
-                       "use): entries are lost, or the header's grain or table size is damaged; {}",
-                       unused, grains_used_,
-                       extent_.chosen ? "try the other copy of the tables"
-                                      : "--tables primary reads what the tables say"));
+    if (unused == 0) return {};
+    if (unused <= allowed) return report_leak(unused);
+    return damaged(
+        "lost-grains", 0,
+        fmt::format("at least {} grains of data that no grain table entry refers to ({} are in "
+                    "use): entries are lost, or the header's grain or table size is damaged; {}",
+                    unused, grains_used_,
+                    extent_.chosen ? "try the other copy of the tables"
+                                   : "--tables primary reads what the tables say"));
   }
 
-  Result<std::uint64_t> count_unused(std::uint64_t enough) const {
+  [[nodiscard]] Status report_leak(std::uint64_t grains) const {
+    return findings_.add(
+        {.severity = Severity::leak,
+         .code = "unused-grains",
+         .what = corrupt(extent_.header.overhead_sectors * kSectorBytes,
+                         fmt::format("from here on lie {} grains of data that no grain table entry "
+                                     "refers to: what a crash leaves, or zeroed grains",
+                                     grains)),
+         .leaked_bytes = grains * extent_.header.grain_bytes()});
+  }
+
+  // Counts no further than needed to tell whether it is more than what is allowed, unless all is
+  // wanted.
+  Result<std::uint64_t> count_unused(std::uint64_t allowed) const {
+    const std::uint64_t ignored = findings_.wants_all() ? 0 : allowed;
+    const std::uint64_t enough = findings_.wants_all() ? file_bytes_ : allowed;
     const std::uint64_t grain_bytes = extent_.header.grain_bytes();
     const std::uint64_t metadata_end =
         std::max<std::uint64_t>(extent_.header.overhead_sectors, 1) * kSectorBytes;
@@ -284,7 +335,7 @@ class TableCheck {
     const std::uint64_t places =
         (metadata_end < begin ? 1 : 0) +
         (begin < file_bytes_ ? ceil_div(file_bytes_ - begin, grain_bytes) : 0);
-    if (places <= grains_used_ + enough) return 0;
+    if (places <= grains_used_ + ignored) return 0;
     std::uint64_t unused = 0;
     if (metadata_end < begin) {
       // Less than a grain, so none can be here.
@@ -318,9 +369,10 @@ class TableCheck {
     GM_TRY(const std::vector<std::byte> grain, read_grain(entry[0] * kSectorBytes));
     const std::uint64_t valid = extent_.claimed_bytes % extent_.header.grain_bytes();
     if (valid >= grain.size() || is_zero(std::span(grain).subspan(valid))) return {};
-    return corrupt(12, fmt::format("the header says a capacity of {} bytes, the descriptor {}, and "
-                                   "there is data in between: one of them is damaged",
-                                   extent_.header.capacity_bytes(), extent_.claimed_bytes));
+    return damaged("capacity", 12,
+                   fmt::format("the header says a capacity of {} bytes, the descriptor {}, and "
+                               "there is data in between: one of them is damaged",
+                               extent_.header.capacity_bytes(), extent_.claimed_bytes));
   }
 
   // What is stored of a grain; empty if it does not inflate, which is for its reader to report.
@@ -344,6 +396,7 @@ class TableCheck {
   }
 
   HostedTables extent_;
+  Findings& findings_;
   bool copies_agree_ = true;
   std::uint64_t file_bytes_ = 0;
   std::uint64_t phase_ = 0;
@@ -399,6 +452,8 @@ Result<bool> load_entries(const HostedTables& extent, std::uint64_t first_grain,
   return any || any_copy;
 }
 
-Status check_hosted_tables(const HostedTables& extent) { return TableCheck(extent).run(); }
+Status check_hosted_tables(const HostedTables& extent, Findings& findings) {
+  return TableCheck(extent, findings).run();
+}
 
 }  // namespace grainmill::vmdk

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "engine/base/findings.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/io/file.h"
 #include "engine/map/grain_tables.h"
@@ -40,7 +41,7 @@ struct HostedTables {
                                         std::span<std::uint32_t> out);
 
 // Everything that two copies of tables and a file can say against each other without reading
-// grains; see Link::check.
-[[nodiscard]] Status check_hosted_tables(const HostedTables& extent);
+// grains; see Link::examine. Guest ranges are addresses in the extent.
+[[nodiscard]] Status check_hosted_tables(const HostedTables& extent, Findings& findings);
 
 }  // namespace grainmill::vmdk

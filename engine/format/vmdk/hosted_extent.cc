@@ -37,7 +37,9 @@ class HostedMap final : public ExtentMap {
   [[nodiscard]] Status check_writable() const;
 
   [[nodiscard]] Status map(const AddressRange& range, ExtentList& out) const override;
-  [[nodiscard]] Status check() const override { return check_hosted_tables(both_copies()); }
+  [[nodiscard]] Status examine(Findings& findings) const override {
+    return check_hosted_tables(both_copies(), findings);
+  }
   [[nodiscard]] const File* file() const override { return file_.get(); }
   [[nodiscard]] std::uint64_t grain_bytes() const override { return header_.grain_bytes(); }
   [[nodiscard]] bool compressed() const override { return header_.compressed(); }
@@ -153,7 +155,8 @@ Status HostedMap::check_writable() const {
                 "--tables, or convert the disk");
   if (header_.has_redundant_tables() && !other_)
     return fail(ErrorKind::corrupt, file_->path(), 48, "the redundant tables cannot be read");
-  return check();
+  FirstDamage first;
+  return examine(first);
 }
 
 Status HostedMap::open_allocator() {

@@ -25,6 +25,26 @@ std::uint32_t fresh_content_id(std::optional<std::uint32_t> old, std::size_t dig
   }
 }
 
+// From addresses in an extent to those of the disk.
+class ExtentFindings final : public Findings {
+ public:
+  ExtentFindings(Findings& findings, std::uint64_t guest_offset, std::uint64_t length)
+      : findings_(findings), guest_offset_(guest_offset), length_(length) {}
+
+  [[nodiscard]] Status add(Finding finding) override {
+    const std::uint64_t begin = std::min(finding.guest_offset, length_);
+    finding.guest_length = std::min(finding.guest_length, length_ - begin);
+    finding.guest_offset = guest_offset_ + begin;
+    return findings_.add(std::move(finding));
+  }
+  [[nodiscard]] bool wants_all() const override { return findings_.wants_all(); }
+
+ private:
+  Findings& findings_;
+  std::uint64_t guest_offset_;
+  std::uint64_t length_;
+};
+
 }  // namespace
 
 VmdkLink::VmdkLink(LinkDescription description, std::unique_ptr<File> descriptor)
@@ -89,8 +109,11 @@ std::vector<const File*> VmdkLink::files() const {
   return files;
 }
 
-Status VmdkLink::check() const {
-  for (const Piece& piece : pieces_) GM_CHECK(piece.map->check());
+Status VmdkLink::examine(Findings& findings) const {
+  for (const Piece& piece : pieces_) {
+    ExtentFindings of_extent(findings, piece.guest_offset, piece.length);
+    GM_CHECK(piece.map->examine(of_extent));
+  }
   return {};
 }
 

@@ -43,7 +43,7 @@ class VmdkLink final : public Link, private WritableLink {
                                Inflater& inflater, std::span<std::byte> out) const override;
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override;
-  [[nodiscard]] Status check() const override;
+  [[nodiscard]] Status examine(Findings& findings) const override;
   [[nodiscard]] WritableLink* writable() override { return store_ ? this : nullptr; }
 
  private:
