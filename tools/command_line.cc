@@ -19,6 +19,7 @@ constexpr const char* kFooter = R"(Examples:
   grainmill verify disk.vmdk --manifest disk.raw.manifest
                                                 does the VMDK itself still hold the same disk?
   grainmill compare a.vmdk b.vmdk               do two disks, of any formats, hold the same?
+  grainmill check *.vmdk                        is anything wrong with these images, or their snapshots?
   grainmill info --backing-chain snap-000002.vmdk
   grainmill map --output json disk.vmdk
   grainmill create disk.vmdk 10G                a new, empty disk; with -b a snapshot of another one
@@ -26,7 +27,14 @@ constexpr const char* kFooter = R"(Examples:
 
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
-contents differ. compare has qemu-img's: 0 identical; 1 they differ; 2 failed.)";
+contents differ. compare and check have those of qemu-img: their --help.)";
+
+constexpr const char* kCheckFooter =
+    R"(Tables, headers and descriptors are held against each other and against the files; all compressed grains are
+inflated. What is stored plainly has no checksum in the image: `verify` checks it, against the manifest of a
+conversion. Nothing is written. Each finding says how bad it is: damage; unchecked (it could not be read); leak
+(space that nothing uses); suspicious; cosmetic.
+Exit status: 0 sound; 1 could not be checked; 2 damage; 3 leaks only.)";
 
 constexpr const char* kCompareFooter =
     R"(What both disks store in the same place of the same file (a snapshot and its parent) is not read. Where one
@@ -147,13 +155,12 @@ void add_policy(CLI::App& app, OpenPolicy& policy) {
                "Images are trusted: open whatever file they name");
 }
 
-void add_image(CLI::App& app, ImageArgs& args, const std::string& name, bool is_needed = true) {
-  app.add_option(name, args.path,
-                 "The image: a VMDK (its descriptor, if it has several files), a qcow2 image, or "
-                 "with -f raw "
-                 "any disk")
-      ->required(is_needed)
-      ->type_name("FILE");
+constexpr const char* kImageHelp =
+    "The image: a VMDK (its descriptor, if it has several files), a qcow2 image, or with -f raw "
+    "any disk";
+
+// How images are opened.
+void add_image_flags(CLI::App& app, ImageArgs& args) {
   app.add_option("-f", args.disk.format,
                  "Format of the image: vmdk, qcow2 or raw. Without it the content tells, never the "
                  "name")
@@ -176,6 +183,11 @@ void add_progress(CLI::App& app, ProgressForm& progress, bool& quiet) {
       "-p", [&progress] { progress = ProgressForm::line; }, "Show progress, terminal or not");
   add_choice(app, "--progress", progress, kProgressForms,
              "How to show progress; json: one object a line on standard output");
+}
+
+void add_image(CLI::App& app, ImageArgs& args, const std::string& name, bool is_needed = true) {
+  app.add_option(name, args.path, kImageHelp)->required(is_needed)->type_name("FILE");
+  add_image_flags(app, args);
 }
 
 void add_run(CLI::App& app, RunArgs& args) {
@@ -254,6 +266,17 @@ void add_verify(CLI::App& root, VerifyArgs& args) {
   add_image(app, args.image, "image");
   app.add_option("--manifest", args.manifest, "The manifest (default: IMAGE.manifest)")
       ->type_name("FILE");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
+  add_run(app, args.run);
+}
+
+void add_check(CLI::App& root, CheckArgs& args) {
+  CLI::App& app =
+      *root.add_subcommand("check", "Look for all that is wrong with images and their ancestors");
+  app.footer(kCheckFooter);
+  app.add_option("images", args.images, kImageHelp)->required()->type_name("FILE");
+  add_image_flags(app, args.image);
+  app.add_flag("--quick", args.quick, "Structure only: do not inflate compressed grains");
   add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
   add_run(app, args.run);
 }
@@ -372,6 +395,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   add_rebase(app, rebase);
   MeasureArgs measure;
   add_measure(app, measure);
+  CheckArgs check;
+  add_check(app, check);
 
   try {
     app.parse(argc, argv);
@@ -387,6 +412,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   if (app.got_subcommand("create")) return {Command(std::move(create)), kExitDone};
   if (app.got_subcommand("commit")) return {Command(std::move(commit)), kExitDone};
   if (app.got_subcommand("rebase")) return {Command(std::move(rebase)), kExitDone};
+  if (app.got_subcommand("check")) return {Command(std::move(check)), kExitDone};
   if (app.got_subcommand("measure")) return {Command(std::move(measure)), kExitDone};
   return {Command(std::move(map)), kExitDone};
 }

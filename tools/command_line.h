@@ -75,6 +75,14 @@ struct CompareArgs {
   OutputForm form = OutputForm::human;
 };
 
+struct CheckArgs {
+  ImageArgs image;  // its path: none, for `images` are checked
+  std::vector<std::string> images;
+  RunArgs run;
+  bool quick = false;
+  OutputForm form = OutputForm::human;
+};
+
 struct InfoArgs {
   ImageArgs image;
   OutputForm form = OutputForm::human;
@@ -112,7 +120,7 @@ struct RebaseArgs {
 };
 
 using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs,
-                             RebaseArgs, MeasureArgs, CompareArgs>;
+                             RebaseArgs, MeasureArgs, CompareArgs, CheckArgs>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.
@@ -126,6 +134,7 @@ int run_convert(const ConvertArgs& args, Host& host);
 int run_verify(const VerifyArgs& args, Host& host);
 int run_measure(const MeasureArgs& args, Host& host);
 int run_compare(const CompareArgs& args, Host& host);
+int run_check(const CheckArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
 int run_create(const CreateArgs& args, Host& host);

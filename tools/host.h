@@ -26,4 +26,9 @@ inline constexpr int kExitDiffers = 2;
 inline constexpr int kExitNotIdentical = 1;
 inline constexpr int kExitNotCompared = 2;
 
+// Those of check, as qemu-img has them.
+inline constexpr int kExitNotChecked = 1;
+inline constexpr int kExitDamaged = 2;
+inline constexpr int kExitLeaks = 3;
+
 }  // namespace grainmill

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Does every kind of damage to every form of image, at every place, and asks one thing of
-// convert(): it fails, or it gives exactly the bytes of the healthy disk. Prints what came of each
-// kind.
+// convert(): it fails, or it gives exactly the bytes of the healthy disk; and of check(), that it
+// finds what makes convert() fail. Prints what came of each kind.
 #include "tests/damage/damage.h"
 
 #include "tests/damage/image_forms.h"
@@ -75,6 +75,8 @@ class DamageTest : public ::testing::TestWithParam<ImageForm> {
   void judge(const Verdict& verdict, bool no_trace, Tally& tally) {
     if (verdict.outcome == Outcome::refused) {
       ++tally.refused;
+      EXPECT_TRUE(no_trace || !victim_.check_now().sound())
+          << "refused, but sound: " << verdict.detail;
     } else if (verdict.outcome == Outcome::harmless) {
       ++tally.harmless;
     } else if (verdict.outcome == Outcome::wrong && no_trace) {
@@ -101,6 +103,12 @@ class DamageTest : public ::testing::TestWithParam<ImageForm> {
 TEST_P(DamageTest, HealthyImageConverts) {
   const Verdict verdict = victim_.convert_now();
   EXPECT_EQ(verdict.outcome, Outcome::harmless) << verdict.detail;
+}
+
+TEST_P(DamageTest, HealthyImageIsSound) {
+  const CheckReport report = victim_.check_now();
+  EXPECT_TRUE(report.sound());
+  EXPECT_EQ(report.format, "vmdk");
 }
 
 TEST_P(DamageTest, NeverSucceedsWithWrongBytes) {

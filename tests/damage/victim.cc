@@ -101,6 +101,16 @@ Verdict Victim::judge_success() const {
   return {Outcome::wrong, fmt::format("wrong from {:#x} on", differ.in1 - got.begin())};
 }
 
+CheckReport Victim::check_now() {
+  CheckOptions options;
+  options.image = disk_.path();
+  options.disk.format = "vmdk";
+  options.graph = small_graph();
+  const Result<CheckReport> report = check(posix_file_system(), options);
+  if (!report) throw std::runtime_error("check failed: " + report.error().to_string());
+  return *report;
+}
+
 bool Victim::manifest_tells() {
   const VerifyOptions options{.image = disk_.path(),
                               .disk = {.format = "vmdk", .open = {}},

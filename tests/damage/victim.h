@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/format/format.h"
+#include "pipeline/check.h"
 #include "tests/damage/image_forms.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
@@ -38,6 +39,8 @@ class Victim {
   void heal();
   // Converts the image as it is now and looks at what came of it.
   Verdict convert_now(TableChoice tables = TableChoice::agreeing);
+  // What check() makes of the image as it is now.
+  CheckReport check_now();
   // Whether verify() with the manifest of the healthy disk sees what is wrong.
   bool manifest_tells();
   // Every sparse extent has two copies of its tables.

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/check.h"
+
+#include "tools/command_line.h"
+#include "tools/report.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <array>
+#include <ostream>
+
+namespace grainmill {
+namespace {
+
+// An image that is wholly damaged has a finding for each of its grains.
+constexpr std::uint64_t kMostListed = 1000;
+
+nlohmann::json to_json(const Finding& finding) {
+  nlohmann::json object = {{"severity", severity_name(finding.severity)},
+                           {"code", finding.code},
+                           {"message", finding.what.message}};
+  if (!finding.what.path.empty()) object["path"] = finding.what.path;
+  if (finding.what.offset) object["offset"] = *finding.what.offset;
+  if (finding.guest_length != 0)
+    object.update({{"guest_offset", finding.guest_offset}, {"guest_length", finding.guest_length}});
+  if (!finding.repair.empty()) object["repairable_from"] = finding.repair;
+  if (finding.leaked_bytes != 0) object["leaked_bytes"] = finding.leaked_bytes;
+  return object;
+}
+
+std::string to_text(const Finding& finding) {
+  std::string text =
+      fmt::format("{}: {}", severity_name(finding.severity), finding.what.to_string());
+  if (finding.guest_length != 0)
+    text += fmt::format("; guest offset {:#x} to {:#x}", finding.guest_offset,
+                        finding.guest_offset + finding.guest_length);
+  if (!finding.repair.empty()) text += "; can be repaired from " + finding.repair;
+  return text + '\n';
+}
+
+int status_of(const CheckReport& report) {
+  if (report.damage != 0) return kExitDamaged;
+  if (report.unchecked != 0) return kExitNotChecked;
+  return report.leaked_bytes != 0 ? kExitLeaks : kExitDone;
+}
+
+std::string count(std::uint64_t number, std::string_view what) {
+  return number == 0 ? "" : fmt::format(", {} {}", number, what);
+}
+
+std::string summary(const std::string& image, const CheckReport& report, double seconds) {
+  std::string text = image + ": ";
+  if (report.damage != 0)
+    text += fmt::format("DAMAGED: {} finding{}", report.damage, report.damage == 1 ? "" : "s");
+  else if (report.unchecked != 0)
+    text += "could not be checked";
+  else
+    text += report.sound() ? "sound" : "no damage";
+  text += count(report.damage == 0 ? 0 : report.unchecked, "unchecked") +
+          count(report.suspicious, "suspicious") + count(report.cosmetic, "cosmetic");
+  if (report.leaked_bytes != 0)
+    text += fmt::format(", {} leaked", format_size(report.leaked_bytes));
+  if (report.links == 0) return text + '\n';
+  text += fmt::format(" ({}, {}", report.format, format_size(report.disk_bytes));
+  if (report.links > 1) text += fmt::format(", chain of {}", report.links);
+  if (report.compressed_bytes != 0)
+    text += fmt::format(", {} inflated", format_size(report.compressed_bytes));
+  return text + fmt::format(", {:.2f} s)\n", seconds);
+}
+
+// The names of qemu-img where the meaning is the same.
+nlohmann::json to_json(const std::string& image, const CheckReport& report, nlohmann::json findings,
+                       std::uint64_t omitted) {
+  return {{"filename", image},
+          {"format", report.format},
+          {"virtual-size", report.disk_bytes},
+          {"links", report.links},
+          {"sound", report.sound()},
+          {"corruptions", report.damage},
+          {"check-errors", report.unchecked},
+          {"suspicious", report.suspicious},
+          {"cosmetic", report.cosmetic},
+          {"leaked_bytes", report.leaked_bytes},
+          {"inflated_bytes", report.compressed_bytes},
+          {"findings", std::move(findings)},
+          {"findings_omitted", omitted}};
+}
+
+// Checks one image after the other, and remembers the worst.
+class Checker {
+ public:
+  Checker(const CheckArgs& args, Host& host) : args_(args), host_(host) {}
+
+  // False: stopped.
+  bool check_one(const std::string& image) {
+    ProgressReporter progress(args_.run.progress, args_.run.quiet, host_);
+    nlohmann::json listed = nlohmann::json::array();
+    std::uint64_t found = 0;
+    CheckOptions options;
+    options.image = image;
+    options.disk = args_.image.disk;
+    options.quick = args_.quick;
+    options.graph = graph_options(args_.run, progress, host_);
+    options.on_finding = [&](const Finding& finding) {
+      progress.finish();
+      if (++found > kMostListed) return;
+      if (for_programs())
+        listed.push_back(to_json(finding));
+      else if (!args_.run.quiet || finding.severity <= Severity::leak)
+        host_.out << to_text(finding);
+    };
+    const Result<CheckReport> report = check(host_.files, options);
+    progress.finish();
+    if (!report) {
+      report_failure(report.error(), args_.run.progress, host_);
+      worst_ = kExitNotChecked;
+      return false;
+    }
+    note(status_of(*report));
+    const std::uint64_t omitted = found - std::min(found, kMostListed);
+    if (for_programs())
+      print_json(to_json(image, *report, std::move(listed), omitted));
+    else
+      print_text(image, *report, omitted, progress.elapsed_seconds());
+    return true;
+  }
+
+  int finish() {
+    if (args_.form == OutputForm::json && !is_event_stream())
+      host_.out << (objects_.size() == 1 ? objects_.front() : objects_)
+                       .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+                << '\n';
+    return worst_;
+  }
+
+ private:
+  [[nodiscard]] bool is_event_stream() const { return args_.run.progress == ProgressForm::json; }
+  [[nodiscard]] bool for_programs() const {
+    return args_.form == OutputForm::json || is_event_stream();
+  }
+
+  // Damage is worse than what could not be checked, and that is worse than leaks.
+  void note(int status) {
+    static constexpr std::array kByWeight = {kExitDone, kExitLeaks, kExitNotChecked, kExitDamaged};
+    const auto weight = [](int each) { return std::ranges::find(kByWeight, each); };
+    if (weight(status) > weight(worst_)) worst_ = status;
+  }
+
+  void print_json(nlohmann::json object) {
+    if (!is_event_stream()) {
+      objects_.push_back(std::move(object));
+      return;
+    }
+    object["event"] = "done";
+    host_.out << object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
+  }
+
+  void print_text(const std::string& image, const CheckReport& report, std::uint64_t omitted,
+                  double seconds) {
+    if (omitted != 0)
+      host_.out << fmt::format("{}: {} more findings, which are not listed\n", image, omitted);
+    if (!args_.run.quiet || !report.sound()) host_.out << summary(image, report, seconds);
+  }
+
+  const CheckArgs& args_;
+  Host& host_;
+  nlohmann::json objects_ = nlohmann::json::array();
+  int worst_ = kExitDone;
+};
+
+}  // namespace
+
+int run_check(const CheckArgs& args, Host& host) {
+  Checker checker(args, host);
+  for (const std::string& image : args.images)
+    if (!checker.check_one(image)) return kExitNotChecked;
+  return checker.finish();
+}
+
+}  // namespace grainmill
