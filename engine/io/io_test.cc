@@ -282,11 +282,18 @@ TEST_F(PendingFileTest, ReplacesWhatALinkNames) {
   EXPECT_TRUE(HasError(files_.create_pending(at("to_device")), ErrorKind::denied));
 }
 
-TEST_F(PendingFileTest, ReplacesALinkThatNamesNothing) {
-  link("out", at("absent"));
-  ASSERT_TRUE(IsOk(begin("out", "new")->publish(Durability::unsynced)));
-  EXPECT_FALSE(fs::is_symlink(at("out")));
-  EXPECT_EQ(get("out"), "new");
+// Such as /dev/stdout, which leads to a pipe that has no name.
+TEST_F(PendingFileTest, RefusesALinkThatNamesNoFile) {
+  link("dangling", at("absent"));
+  link("loop", at("loop"));
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  link("stream", "/proc/self/fd/" + std::to_string(pipe[1]));
+  for (const std::string name : {"dangling", "loop", "stream"}) {
+    EXPECT_TRUE(HasError(files_.create_pending(at(name)), ErrorKind::denied, "symbolic link"));
+    EXPECT_TRUE(fs::is_symlink(at(name)));
+  }
+  for (const int end : pipe) ::close(end);
 }
 
 TEST_F(PendingFileTest, RefusesToReplaceWhatIsNoFile) {

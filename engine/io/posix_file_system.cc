@@ -272,10 +272,14 @@ class PosixFileSystem final : public FileSystem {
       const std::string& path) override {
     struct stat status{};
     if (::lstat(path.c_str(), &status) == 0) {
-      // What a symbolic link names is replaced, not the link.
-      if (S_ISLNK(status.st_mode))
+      // What a symbolic link names is replaced, never the link: it may be /dev/stdout.
+      if (S_ISLNK(status.st_mode)) {
         if (const Result<std::string> target = canonical(path)) return create_pending(*target);
-      if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+        return fail(ErrorKind::denied, path,
+                    "is a symbolic link that leads to no file (to nothing, to a pipe, to itself): "
+                    "name the file itself, or - for standard output");
+      }
+      if (!S_ISREG(status.st_mode))
         return fail(ErrorKind::denied, path,
                     fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
     }
