@@ -48,12 +48,19 @@ UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes, const SinkShape& o
 Planner::Planner(const ChainMap& map, const UnitShape& shape)
     : map_(map), shape_(shape), window_bytes_(align_up(map.window_bytes(), shape.guest_bytes)) {}
 
-// Composes the window at position_, unless it is the one in hand.
+// Composes the window at position_, unless it is the one in hand. One that fails is gone through in
+// small ones, so that not more of it is lost than must be.
 Status Planner::load_window() {
   if (position_ < window_end_) return {};
-  const std::uint64_t length = std::min(window_bytes_, map_.size_bytes() - position_);
-  GM_CHECK(map_.compose(position_, length, window_));
-  window_end_ = position_ + length;
+  const bool small = position_ < failed_end_;
+  const std::uint64_t end = std::min(
+      align_down(position_, shape_.guest_bytes) + (small ? shape_.guest_bytes : window_bytes_),
+      map_.size_bytes());
+  if (Status composed = map_.compose(position_, end - position_, window_); !composed) {
+    failed_end_ = std::max(failed_end_, end);
+    return small ? composed : load_window();
+  }
+  window_end_ = end;
   cursor_ = 0;
   return {};
 }
@@ -79,10 +86,12 @@ bool Planner::next(Unit& unit) {
   return true;
 }
 
-// A window that the map cannot answer is one unit with the error in it; the walk goes on behind it.
+// A piece that the map cannot answer is one unit with the error in it; the walk goes on behind it.
 void Planner::plan_failure(Unit& unit, Status failure) {
   unit.status = std::move(failure);
-  unit.length = std::min(window_bytes_, map_.size_bytes() - position_);
+  unit.length =
+      std::min(align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, map_.size_bytes()) -
+      position_;
   position_ += unit.length;
   window_end_ = position_;
 }

@@ -20,8 +20,8 @@ class Planner {
  public:
   Planner(const ChainMap& map, const UnitShape& shape);
 
-  // Fills in the next unit; false when there is none. A window of the disk that the map cannot
-  // answer is a unit with the error in it and without extents.
+  // Fills in the next unit; false when there is none. A piece of the disk that the map cannot
+  // answer, no larger than a unit, is a unit with the error in it and without extents.
   [[nodiscard]] bool next(Unit& unit);
 
  private:
@@ -45,7 +45,8 @@ class Planner {
 
   ExtentList window_;  // composed extents of [window_begin_, window_end_)
   std::uint64_t window_end_ = 0;
-  std::size_t cursor_ = 0;  // the extent of window_ that holds position_
+  std::uint64_t failed_end_ = 0;  // up to here, windows are no larger than a unit
+  std::size_t cursor_ = 0;        // the extent of window_ that holds position_
 };
 
 }  // namespace grainmill
