@@ -103,20 +103,25 @@ class ReadLog final : public GrainLog {
   [[nodiscard]] Status add(std::span<const GrainRecord> records,
                            std::span<const std::byte> /*leaves*/,
                            std::span<const std::optional<Error>> errors) override {
-    for (std::size_t i = 0; i < records.size(); ++i, position_ += kDigestGrain)
+    for (std::size_t i = 0; i < records.size(); ++i, position_ += kDigestGrain) {
+      if (records[i].kind != GrainRecord::Kind::unreadable) read_bytes_ += kDigestGrain;
       if (i < errors.size() && errors[i])
         GM_CHECK(findings_.add({.severity = severity_of(*errors[i]),
                                 .code = "unreadable",
                                 .what = *errors[i],
                                 .guest_offset = position_,
                                 .guest_length = std::min(kDigestGrain, disk_bytes_ - position_)}));
+    }
     return {};
   }
+
+  [[nodiscard]] std::uint64_t read_bytes() const { return read_bytes_; }
 
  private:
   Collector& findings_;
   std::uint64_t disk_bytes_;
   std::uint64_t position_ = 0;
+  std::uint64_t read_bytes_ = 0;
 };
 
 class Check {
@@ -200,13 +205,9 @@ class Check {
     const Disk disk = Disk::of_link(std::move(link));
     GraphOptions graph = options_.graph;
     graph.collect_errors = true;
-    graph.on_progress = [&](const Progress& progress) {
-      data_bytes_ = progress.data_bytes;
-      if (options_.graph.on_progress) options_.graph.on_progress(progress);
-    };
     ReadLog log(findings_, disk.size_bytes());
     const Status read = run_graph(disk, nullptr, log, graph);
-    report_.compressed_bytes += std::exchange(data_bytes_, 0);
+    report_.read_bytes += log.read_bytes();
     if (!read && read.error().kind == ErrorKind::cancelled) return read;
     if (!read) findings_.add_failure(read.error(), "examine");
     return {};
@@ -216,7 +217,6 @@ class Check {
   const CheckOptions& options_;
   CheckReport& report_;
   Collector findings_;
-  std::uint64_t data_bytes_ = 0;
 };
 
 }  // namespace

@@ -29,8 +29,10 @@ struct CheckReport {
   std::uint64_t unchecked = 0;
   std::uint64_t suspicious = 0;
   std::uint64_t cosmetic = 0;
-  std::uint64_t leaked_bytes = 0;      // of all files
-  std::uint64_t compressed_bytes = 0;  // of the guest disk, that were read to see if they inflate
+  std::uint64_t leaked_bytes = 0;  // of all files
+  // Of the guest disk, in images with compressed grains: what was read, and inflated, without
+  // error.
+  std::uint64_t read_bytes = 0;
 
   [[nodiscard]] bool sound() const { return damage == 0 && unchecked == 0 && leaked_bytes == 0; }
 };

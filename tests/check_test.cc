@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <string>
@@ -113,9 +114,43 @@ TEST_F(CheckTest, GrainsOfStreamsAreInflatedUnlessQuick) {
   const GrainPlace& grain = disk.links[0].extents[0].grain_at(3 * kGrain);
   flip_bits(disk.path(), grain.data_offset + grain.stored_bytes - 1, 0xff);  // in its Adler-32
   EXPECT_EQ(findings(disk.path(), true), Lines{});
-  EXPECT_EQ(report_.compressed_bytes, 0U);
+  EXPECT_EQ(report_.read_bytes, 0U);
   EXPECT_EQ(findings(disk.path()), Lines{"damage unreadable 0x30000+0x10000"});
-  EXPECT_EQ(report_.compressed_bytes, 10 * kGrain);
+  EXPECT_EQ(report_.read_bytes, 9 * kGrain);
+}
+
+// A bad entry does not hide what lies around it.
+TEST_F(CheckTest, ABadEntryDoesNotKeepOthersFromBeingInflated) {
+  const BuiltDisk disk = build("2m:A", {.kind = Kind::stream_optimized});
+  const BuiltExtent& extent = disk.links[0].extents[0];
+  patch_word(disk.path(), extent.grain_at(2 * kGrain).gte_offset, 0x7fffffff);
+  const GrainPlace& grain = extent.grain_at(20 * kGrain);
+  flip_bits(disk.path(), grain.data_offset + grain.stored_bytes - 1, 0xff);
+  const Lines lines = findings(disk.path());
+  EXPECT_NE(std::ranges::find(lines, "damage entry 0x20000+0x10000"), lines.end()) << messages_;
+  EXPECT_NE(std::ranges::find(lines, "damage unreadable 0x140000+0x10000"), lines.end())
+      << messages_;
+  EXPECT_GE(report_.read_bytes, 27 * kGrain);
+  EXPECT_LE(report_.read_bytes, 30 * kGrain);
+}
+
+TEST_F(CheckTest, AStreamThatLostItsEndIsSuspicious) {
+  const BuiltDisk disk = build("640k:A", {.kind = Kind::stream_optimized});
+  fs::resize_file(disk.path(), disk.links[0].extents[0].end_of_stream_offset);
+  EXPECT_EQ(findings(disk.path()), Lines{"suspicious no-end-of-stream"});
+}
+
+// One flipped bit must not make all sound entries look wrong, nor what is cut off a leak.
+TEST_F(CheckTest, OneBadThingIsOneFinding) {
+  const BuiltDisk disk = build("640k:A", {.redundant_tables = false});
+  const BuiltExtent& extent = disk.links[0].extents[0];
+  const GrainPlace& first = extent.grain_at(0);
+  patch_word(disk.path(), first.gte_offset,
+             static_cast<std::uint32_t>(first.data_offset / 512 + 1));
+  EXPECT_EQ(findings(disk.path()), (Lines{"damage unaligned 0x0+0x10000"}));
+  patch_word(disk.path(), first.gte_offset, static_cast<std::uint32_t>(first.data_offset / 512));
+  fs::resize_file(disk.path(), fs::file_size(disk.path()) - 1);
+  EXPECT_EQ(findings(disk.path()), Lines{"damage entry 0x90000+0x10000"});
 }
 
 // What a child hides is needed when the child is gone.

@@ -50,7 +50,8 @@ std::string count(std::uint64_t number, std::string_view what) {
   return number == 0 ? "" : fmt::format(", {} {}", number, what);
 }
 
-std::string summary(const std::string& image, const CheckReport& report, double seconds) {
+std::string summary(const std::string& image, const CheckReport& report, bool quick,
+                    double seconds) {
   std::string text = image + ": ";
   if (report.damage != 0)
     text += fmt::format("DAMAGED: {} finding{}", report.damage, report.damage == 1 ? "" : "s");
@@ -65,8 +66,8 @@ std::string summary(const std::string& image, const CheckReport& report, double 
   if (report.links == 0) return text + '\n';
   text += fmt::format(" ({}, {}", report.format, format_size(report.disk_bytes));
   if (report.links > 1) text += fmt::format(", chain of {}", report.links);
-  if (report.compressed_bytes != 0)
-    text += fmt::format(", {} inflated", format_size(report.compressed_bytes));
+  if (report.read_bytes != 0) text += fmt::format(", {} read", format_size(report.read_bytes));
+  if (quick) text += ", structure only";
   return text + fmt::format(", {:.2f} s)\n", seconds);
 }
 
@@ -83,7 +84,7 @@ nlohmann::json to_json(const std::string& image, const CheckReport& report, nloh
           {"suspicious", report.suspicious},
           {"cosmetic", report.cosmetic},
           {"leaked_bytes", report.leaked_bytes},
-          {"inflated_bytes", report.compressed_bytes},
+          {"read_bytes", report.read_bytes},
           {"findings", std::move(findings)},
           {"findings_omitted", omitted}};
 }
@@ -161,7 +162,8 @@ class Checker {
                   double seconds) {
     if (omitted != 0)
       host_.out << fmt::format("{}: {} more findings, which are not listed\n", image, omitted);
-    if (!args_.run.quiet || !report.sound()) host_.out << summary(image, report, seconds);
+    if (!args_.run.quiet || !report.sound())
+      host_.out << summary(image, report, args_.quick, seconds);
   }
 
   const CheckArgs& args_;

@@ -246,7 +246,8 @@ void add_convert(CLI::App& root, ConvertArgs& args) {
       "Write over a raw OUTPUT that is there, instead of making a new one: what it held is "
       "lost at once");
   add_size(app, "-S", args.hole_bytes,
-           "Runs of zeros this long become holes in the output (default: 4k; 0: none)");
+           "Runs of zeros this long become holes in the output (default: 4k; 0: only what the "
+           "source does not store, and whole pieces of 256 KiB)");
   CLI::Option* manifest = app.add_option("--manifest", args.manifest,
                                          "Where to write the manifest (default: OUTPUT.manifest)");
   manifest->type_name("FILE");

@@ -170,32 +170,47 @@ class TableCheck {
 
   [[nodiscard]] Status report_difference(std::uint64_t grain, std::uint32_t primary,
                                          std::uint32_t redundant) const {
-    const auto place = [&](const GrainTables& tables) {
-      const bool exists = tables.table_offset(grain / tables.shape().entries_per_table) != 0;
-      return exists ? fmt::format("offset {:#x}", tables.entry_offset(grain))
-                    : std::string("a missing table");
+    const auto exists = [&](const GrainTables& tables) {
+      return tables.table_offset(grain / tables.shape().entries_per_table) != 0;
     };
+    const auto place = [&](const GrainTables& tables) {
+      return exists(tables) ? fmt::format("offset {:#x}", tables.entry_offset(grain))
+                            : std::string("a missing table");
+    };
+    const GrainTables& shown = exists(extent_.tables) ? extent_.tables : *extent_.other;
     Error what = corrupt(
-        0, fmt::format(
-               "{} is sector {} in the primary tables ({}) and sector {} in the redundant ones "
-               "({}): one "
-               "copy is damaged; --tables primary or --tables redundant decides which to believe",
-               entry_name(extent_, grain), primary, place(extent_.tables), redundant,
-               place(*extent_.other)));
+        shown.entry_offset(grain),
+        fmt::format(
+            "{} is sector {} in the primary tables ({}) and sector {} in the redundant ones "
+            "({}): one "
+            "copy is damaged; --tables primary or --tables redundant decides which to believe",
+            entry_name(extent_, grain), primary, place(extent_.tables), redundant,
+            place(*extent_.other)));
     return damaged_grain("copies-differ", grain, std::move(what),
                          "the copy of the tables that is whole");
   }
 
   Status check_entry(std::uint64_t grain, std::uint32_t entry) {
-    if (Status sane = check_hosted_entry(extent_, grain, entry, file_bytes_); !sane)
+    if (Status sane = check_hosted_entry(extent_, grain, entry, file_bytes_); !sane) {
+      // What is there of it is no leak.
+      if (entry * kSectorBytes < file_bytes_) used_.add(slot_of(entry * kSectorBytes), 1);
       return damaged_grain("entry", grain, std::move(sane).error());
+    }
     if (entry == kZeroedGrainEntry) {
       // A writer that zeroes grains says so; without that, no data is left behind by it.
       if ((extent_.header.flags & kFlagZeroedGrain) != 0) ++zeroed_;
       return {};
     }
     const std::uint64_t offset = entry * kSectorBytes;
-    if (!extent_.header.compressed()) GM_CHECK(check_phase(grain, offset));
+    if (!extent_.header.compressed() && !is_aligned(offset)) {
+      used_.add(slot_of(offset), 1);
+      return damaged_grain(
+          "unaligned", grain,
+          corrupt(extent_.tables.entry_offset(grain),
+                  fmt::format("{} points at offset {:#x}, which is not aligned to grains of {} "
+                              "bytes",
+                              entry_name(extent_, grain), offset, extent_.header.grain_bytes())));
+    }
     if (!used_.add(slot_of(offset), 1))
       return damaged_grain(
           "shared-grain", grain,
@@ -223,17 +238,12 @@ class TableCheck {
   }
 
   // Grains lie side by side at multiples of the grain, counted from the start of the file or of the
-  // grain area.
-  Status check_phase(std::uint64_t grain, std::uint64_t offset) {
-    const std::uint64_t grain_bytes = extent_.header.grain_bytes();
-    const std::uint64_t phase = offset % grain_bytes;
-    if (grains_used_ == 0) phase_ = phase;
-    if (phase == phase_ && (phase == 0 || phase == area_phase())) return {};
-    return damaged_grain(
-        "unaligned", grain,
-        corrupt(extent_.tables.entry_offset(grain),
-                fmt::format("{} points at offset {:#x}, which is not aligned to grains of {} bytes",
-                            entry_name(extent_, grain), offset, grain_bytes)));
+  // grain area; which of both, the first of them says.
+  bool is_aligned(std::uint64_t offset) {
+    const std::uint64_t phase = offset % extent_.header.grain_bytes();
+    if (phase != 0 && phase != area_phase()) return false;
+    if (!phase_) phase_ = phase;
+    return phase == *phase_;
   }
 
   // A stream's first grain is one that the tables know. Every later one is checked when the one
@@ -242,11 +252,13 @@ class TableCheck {
     const HostedHeader& header = extent_.header;
     std::uint64_t at = std::max(header.overhead_sectors * kSectorBytes, first_table_byte(header));
     std::array<std::byte, kMarkerHeaderBytes> bytes{};
+    bool any_marker = false;
     while (range_within(at, kMarkerHeaderBytes, file_bytes_)) {
       GM_CHECK(extent_.file.read_exact_at(at, bytes));
       const BlockHeader block = parse_block_header(bytes);
       if (block.size == 0) {
         if (block.type == marker_end_of_stream) return check_empty_stream(at);
+        any_marker = true;
         const std::uint64_t payload = block.type == marker_progress ? 0 : block.address;
         if (block.type > marker_progress || payload > file_bytes_ / kSectorBytes) return {};
         at += (1 + payload) * kSectorBytes;
@@ -257,7 +269,13 @@ class TableCheck {
       if (!extent_.partly_hidden && !findings_.wants_all()) return {};
       at += align_up(kGrainHeaderBytes + block.size, kSectorBytes);
     }
-    return {};
+    // Who writes no markers at all ends a stream without one, too.
+    if (!any_marker) return {};
+    return findings_.add({.severity = Severity::suspicious,
+                          .code = "no-end-of-stream",
+                          .what = corrupt(at,
+                                          "the file ends here without an end-of-stream marker, "
+                                          "though the stream has markers: it may be cut off")});
   }
 
   [[nodiscard]] Status check_known(std::uint64_t offset, const BlockHeader& block) const {
@@ -329,7 +347,8 @@ class TableCheck {
     const std::uint64_t grain_bytes = extent_.header.grain_bytes();
     const std::uint64_t metadata_end =
         std::max<std::uint64_t>(extent_.header.overhead_sectors, 1) * kSectorBytes;
-    const std::uint64_t begin = phase_ == 0 ? align_up(metadata_end, grain_bytes) : metadata_end;
+    const std::uint64_t begin =
+        phase_.value_or(0) == 0 ? align_up(metadata_end, grain_bytes) : metadata_end;
     std::vector<std::byte> grain(std::min<std::uint64_t>(grain_bytes, kMiB));
     // Mostly every place is taken, and need not be looked at.
     const std::uint64_t places =
@@ -399,7 +418,7 @@ class TableCheck {
   Findings& findings_;
   bool copies_agree_ = true;
   std::uint64_t file_bytes_ = 0;
-  std::uint64_t phase_ = 0;
+  std::optional<std::uint64_t> phase_;
   std::uint64_t grains_used_ = 0;
   std::uint64_t zeroed_ = 0;
   SlotSet used_;
