@@ -48,8 +48,9 @@ UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes, const SinkShape& o
 Planner::Planner(const ChainMap& map, const UnitShape& shape)
     : map_(map), shape_(shape), window_bytes_(align_up(map.window_bytes(), shape.guest_bytes)) {}
 
-// Composes the window at position_, unless it is the one in hand. One that fails is gone through in
-// small ones, so that not more of it is lost than must be.
+// Composes the window at position_, unless it is the one in hand. One that is damaged is gone
+// through in small ones, so that not more of it is lost than must be; what the operating system
+// refused is not asked for again.
 Status Planner::load_window() {
   if (position_ < window_end_) return {};
   const bool small = position_ < failed_end_;
@@ -57,8 +58,9 @@ Status Planner::load_window() {
       align_down(position_, shape_.guest_bytes) + (small ? shape_.guest_bytes : window_bytes_),
       map_.size_bytes());
   if (Status composed = map_.compose(position_, end - position_, window_); !composed) {
-    failed_end_ = std::max(failed_end_, end);
-    return small ? composed : load_window();
+    if (small || composed.error().kind != ErrorKind::corrupt) return composed;
+    failed_end_ = end;
+    return load_window();
   }
   window_end_ = end;
   cursor_ = 0;
