@@ -35,6 +35,11 @@ class Inflater {
   [[nodiscard]] InflateResult inflate_zstd(std::span<const std::byte> in, std::span<std::byte> out,
                                            std::size_t& produced);
 
+  // How long the sound zlib stream is that `in` begins with and that gives at most out.size()
+  // bytes; 0 where there is none.
+  [[nodiscard]] std::size_t zlib_length(std::span<const std::byte> in, std::span<std::byte> out,
+                                        std::size_t& produced);
+
  private:
   struct State;
   std::unique_ptr<State> state_;

@@ -3,6 +3,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/findings.h"
+#include "engine/format/repair.h"
 #include "engine/format/settings.h"
 #include "engine/format/sink.h"
 #include "engine/io/file_system.h"
@@ -177,6 +178,10 @@ struct Format {
   // Null: it is not written. Fails without having changed anything that has a name.
   Result<std::unique_ptr<Sink>> (*make_sink)(FileSystem& files,
                                              const SinkOptions& options) = nullptr;
+  // How the damage to the image at `path`, one link, can be undone. Writes nothing, and fails only
+  // where something cannot be read. Null: not known for this format.
+  Result<RepairPlan> (*plan_repair)(FileSystem& files, const std::string& path,
+                                    const OpenOptions& options) = nullptr;
   std::string_view settings_help;  // for people: what `settings` may hold
   bool whole_sectors = false;      // its disks have no size but multiples of 512 bytes
 };

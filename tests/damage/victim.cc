@@ -111,6 +111,17 @@ CheckReport Victim::check_now() {
   return *report;
 }
 
+Result<RepairReport> Victim::repair_now(std::string& log) {
+  RepairOptions options;
+  options.on_correction = [&](const Correction& correction) { log += correction.what + '\n'; };
+  options.on_doubt = [&](const Error& doubt) { log += "in doubt: " + doubt.to_string() + '\n'; };
+  options.check.image = disk_.path();
+  options.check.disk.format = "vmdk";
+  options.check.graph = small_graph();
+  options.write = true;
+  return repair(posix_file_system(), options);
+}
+
 bool Victim::manifest_tells() {
   const VerifyOptions options{.image = disk_.path(),
                               .disk = {.format = "vmdk", .open = {}},

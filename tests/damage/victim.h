@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/format/format.h"
 #include "pipeline/check.h"
+#include "pipeline/repair.h"
 #include "tests/damage/image_forms.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
@@ -41,6 +42,8 @@ class Victim {
   Verdict convert_now(TableChoice tables = TableChoice::agreeing);
   // What check() makes of the image as it is now.
   CheckReport check_now();
+  // Lets repair() undo what it can, and write that. `log` gets what it does, a line each.
+  Result<RepairReport> repair_now(std::string& log);
   // Whether verify() with the manifest of the healthy disk sees what is wrong.
   bool manifest_tells();
   // Every sparse extent has two copies of its tables.

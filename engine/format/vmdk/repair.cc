@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/format/vmdk/repair.h"
+
+#include "engine/base/arith.h"
+#include "engine/base/byte_order.h"
+#include "engine/codec/digest.h"
+#include "engine/format/vmdk/descriptor.h"
+#include "engine/format/vmdk/descriptor_edit.h"
+#include "engine/format/vmdk/extent_map.h"
+#include "engine/format/vmdk/file_names.h"
+#include "engine/format/vmdk/header_repair.h"
+#include "engine/format/vmdk/layout.h"
+#include "engine/format/vmdk/open.h"
+#include "engine/format/vmdk/stream_repair.h"
+#include "engine/format/vmdk/table_repair.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <memory>
+
+namespace grainmill::vmdk {
+namespace {
+
+// A digest of where every byte of an address space is read from; nullopt where that cannot be said.
+template <typename MapRange>
+std::optional<Digest128> digest_of_map(std::uint64_t size_bytes, bool has_parent,
+                                       const MapRange& map_range) {
+  constexpr std::uint64_t kWindow = std::uint64_t{1} << 32;
+  std::vector<std::uint64_t> words{size_bytes};
+  StreamDigest digest;
+  for (std::uint64_t at = 0; at < size_bytes; at += kWindow) {
+    ExtentList extents;
+    if (!map_range(at, std::min(kWindow, size_bytes - at), extents)) return std::nullopt;
+    for (const Extent& extent : extents) {
+      const bool zeros = extent.kind == ExtentKind::zero && !has_parent;
+      const ExtentKind kind = zeros ? ExtentKind::hole : extent.kind;
+      words.insert(words.end(), {extent.guest_offset, static_cast<std::uint64_t>(kind),
+                                 extent.reads_as_zero() ? 0 : extent.file_offset});
+    }
+    digest.update(std::as_bytes(std::span(words)));
+    words.clear();
+  }
+  return digest.digest();
+}
+
+// Tells damage to table entries from damage to what says where and how large tables are: then most
+// grains overlap or lie askew, or there are too many.
+class DamageCount final : public Findings {
+ public:
+  [[nodiscard]] Status add(Finding finding) override {
+    if (finding.severity != Severity::damage) return {};
+    // A damaged entry loses its grain.
+    if (finding.code == "lost-grains") return {};
+    if (finding.guest_length == 0)
+      ++others_;
+    else if (finding.code == "unaligned" || finding.code == "shared-grain")
+      ++askew_;
+    else
+      ++entries_;
+    return {};
+  }
+  [[nodiscard]] bool wants_all() const override { return true; }
+
+  // REQUIRES: the extent could be opened and examined. `grains`: as many as the file has room for.
+  [[nodiscard]] bool only_entries(std::uint64_t grains) const {
+    const bool any = askew_ + entries_ != 0;
+    return any && others_ == 0 && askew_ <= std::max<std::uint64_t>(2, grains / 4);
+  }
+
+ private:
+  std::uint64_t askew_ = 0;
+  std::uint64_t entries_ = 0;
+  std::uint64_t others_ = 0;
+};
+
+// A descriptor text and where it stands.
+struct PlacedText {
+  std::uint64_t offset = 0;
+  std::string text;
+};
+
+class LinkRepair {
+ public:
+  LinkRepair(FileSystem& files, std::string path, const OpenOptions& options)
+      : files_(files), path_(std::move(path)), options_(options) {
+    // Of a stream, too, everything is to be held against everything.
+    options_.partly_hidden = true;
+    options_.mode = OpenMode::read;
+  }
+
+  Result<RepairPlan> run() {
+    GM_TRY(const std::unique_ptr<File> file, files_.open_read(path_));
+    GM_TRY(std::optional<PlacedText> text, find_text(*file));
+    if (text) {
+      const Result<Descriptor> parsed = parse_descriptor(text->text, path_, text->offset);
+      if (!parsed) {
+        plan_.doubts.push_back(parsed.error());
+        return std::move(plan_);
+      }
+      descriptor_ = *parsed;
+      text_ = std::move(*text);
+    }
+    const bool monolithic = !text_ || text_->offset != 0;
+    GM_CHECK(monolithic ? repair_monolithic(*file) : repair_extents());
+    return std::move(plan_);
+  }
+
+ private:
+  [[nodiscard]] bool has_parent() const { return descriptor_.has_parent(); }
+
+  // The descriptor: all of the file, or behind the header of a sparse one.
+  static Result<std::optional<PlacedText>> find_text(const File& file) {
+    constexpr std::uint64_t kMostText = kMiB;
+    GM_TRY(const FileInfo info, file.info());
+    std::vector<std::byte> head(std::min(info.size_bytes, kMostText));
+    GM_CHECK(file.read_exact_at(0, head));
+    constexpr std::uint64_t kMostSectors = 128;
+    for (std::uint64_t sector = 0; sector < kMostSectors; ++sector) {
+      const std::uint64_t offset = sector * kSectorBytes;
+      if (offset >= head.size()) break;
+      const std::span rest = std::span(head).subspan(offset);
+      // A header is never taken for a text: it has a NUL in its first words.
+      if (!looks_like_descriptor(rest.first(std::min<std::size_t>(rest.size(), kProbeBytes))))
+        continue;
+      std::string text(reinterpret_cast<const char*>(rest.data()), rest.size());
+      text.resize(std::min(text.find('\0'), text.size()));
+      return PlacedText{offset, std::move(text)};
+    }
+    return std::nullopt;
+  }
+
+  // One file with everything inside.
+  Status repair_monolithic(const File& file) {
+    const Trial trial = [this](std::span<const FilePatch> patches) { return try_link(patches); };
+    HeaderWitness witness;
+    if (Result<std::unique_ptr<File>> again = files_.open_read(path_)) {
+      const Result<std::unique_ptr<Link>> link = open(std::move(*again), files_, options_);
+      DamageCount damage;
+      witness.opens = link.has_value();
+      witness.sizes_are_right =
+          link && (*link)->examine(damage) && damage.only_entries(places_in(file, **link));
+    }
+    if (text_ && descriptor_.extents.size() == 1)
+      witness = {.claimed_bytes = descriptor_.extents.front().sectors * kSectorBytes,
+                 .descriptor_sector = text_->offset / kSectorBytes,
+                 .descriptor_bytes = text_->text.size(),
+                 .is_inside = true,
+                 .opens = witness.opens,
+                 .sizes_are_right = witness.sizes_are_right};
+    return repair_extent(file, witness, trial);
+  }
+
+  std::optional<Digest128> try_link(std::span<const FilePatch> patches) {
+    Result<std::unique_ptr<File>> file = files_.open_read(path_);
+    if (!file) return std::nullopt;
+    const Result<std::unique_ptr<Link>> link =
+        open(patched_file(std::move(*file), {patches.begin(), patches.end()}), files_, options_);
+    if (!link || !(*link)->check()) return std::nullopt;
+    return digest_of_map((*link)->size_bytes(), has_parent(),
+                         [&](std::uint64_t at, std::uint64_t length, ExtentList& out) {
+                           return (*link)->map(at, length, out).has_value();
+                         });
+  }
+
+  Status repair_extents() {
+    for (const ExtentLine& line : descriptor_.extents) {
+      if (line.type != "SPARSE" || line.access == Access::none) continue;
+      const EncodedName name{line.file, descriptor_.encoding};
+      const Result<std::unique_ptr<File>> file =
+          open_with_encoding(files_, options_.policy, path_, name, OpenMode::read);
+      if (!file) {
+        plan_.doubts.push_back(file.error());
+        continue;
+      }
+      const ExtentClaim claim{line.sectors * kSectorBytes, path_, line.text_offset};
+      const Trial trial = [&](std::span<const FilePatch> patches) {
+        return try_extent((*file)->path(), claim, patches);
+      };
+      GM_CHECK(repair_extent(**file,
+                             {.claimed_bytes = claim.size_bytes,
+                              .sizes_are_right = only_entries_are_damaged((*file)->path(), claim)},
+                             trial));
+    }
+    return {};
+  }
+
+  bool only_entries_are_damaged(const std::string& path, const ExtentClaim& claim) {
+    Result<std::unique_ptr<File>> file = files_.open_read(path);
+    if (!file) return false;
+    const auto map = open_hosted_map(std::move(*file), claim, options_);
+    DamageCount damage;
+    return map && (*map)->examine(damage) && damage.only_entries(places_in(*(*map)->file(), **map));
+  }
+
+  // For grains, at most.
+  template <typename Map>
+  static std::uint64_t places_in(const File& file, const Map& map) {
+    const Result<FileInfo> info = file.info();
+    const std::uint64_t grain = std::max<std::uint64_t>(map.grain_bytes(), kSectorBytes);
+    return info ? info->size_bytes / grain : 0;
+  }
+
+  std::optional<Digest128> try_extent(const std::string& path, const ExtentClaim& claim,
+                                      std::span<const FilePatch> patches) {
+    Result<std::unique_ptr<File>> file = files_.open_read(path);
+    if (!file) return std::nullopt;
+    const auto map = open_hosted_map(
+        patched_file(std::move(*file), {patches.begin(), patches.end()}), claim, options_);
+    if (!map) return std::nullopt;
+    FirstDamage first;
+    if (!(*map)->examine(first)) return std::nullopt;
+    return digest_of_map(claim.size_bytes, has_parent(),
+                         [&](std::uint64_t at, std::uint64_t length, ExtentList& out) {
+                           return (*map)->map({at, length, at}, out).has_value();
+                         });
+  }
+
+  Status repair_extent(const File& file, const HeaderWitness& witness, const Trial& trial) {
+    const bool sound = trial({}).has_value();
+    const std::size_t before = plan_.corrections.size() + plan_.doubts.size();
+    if (!sound) {
+      GM_CHECK(repair_header(file, witness, trial, plan_));
+    }
+    if (plan_.corrections.size() + plan_.doubts.size() != before) return {};
+    std::array<std::byte, kSectorBytes> sector{};
+    GM_CHECK(file.read_exact_at(0, sector));
+    const Result<HostedHeader> header = parse_hosted_header(sector, file.path(), 0);
+    if (!header) {
+      plan_.doubts.push_back(header.error());
+      return {};
+    }
+    if (witness.claimed_bytes != 0 && align_up(witness.claimed_bytes, header->grain_bytes()) !=
+                                          align_up(header->capacity_bytes(), header->grain_bytes()))
+      return {};
+    GM_TRY(const FileInfo info, file.info());
+    const DamagedTables tables{file, *header, info.size_bytes, has_parent()};
+    if (header->compressed()) return repair_stream(tables, plan_);
+    if (sound && !header->unclean_shutdown) return {};
+    GM_CHECK(repair_tables(tables, plan_));
+    if (header->unclean_shutdown) take_mark_away(file);
+    return {};
+  }
+
+  void take_mark_away(const File& file) {
+    constexpr std::uint64_t kUncleanField = 72;
+    plan_.corrections.push_back(
+        {file.path(),
+         {kUncleanField, {std::byte{0}}},
+         "uncleanShutdown: taken away, as both copies of the tables agree"});
+  }
+
+  FileSystem& files_;
+  std::string path_;
+  OpenOptions options_;
+  std::optional<PlacedText> text_;
+  Descriptor descriptor_;
+  RepairPlan plan_;
+};
+
+}  // namespace
+
+Result<RepairPlan> plan_repair(FileSystem& files, const std::string& path,
+                               const OpenOptions& options) {
+  return LinkRepair(files, path, options).run();
+}
+
+}  // namespace grainmill::vmdk
