@@ -2,6 +2,7 @@
 #include "pipeline/check.h"
 
 #include "tools/command_line.h"
+#include "tools/findings.h"
 #include "tools/report.h"
 
 #include <fmt/format.h>
@@ -16,35 +17,6 @@ namespace {
 
 // An image that is wholly damaged has a finding for each of its grains.
 constexpr std::uint64_t kMostListed = 1000;
-
-nlohmann::json to_json(const Finding& finding) {
-  nlohmann::json object = {{"severity", severity_name(finding.severity)},
-                           {"code", finding.code},
-                           {"message", finding.what.message}};
-  if (!finding.what.path.empty()) object["path"] = finding.what.path;
-  if (finding.what.offset) object["offset"] = *finding.what.offset;
-  if (finding.guest_length != 0)
-    object.update({{"guest_offset", finding.guest_offset}, {"guest_length", finding.guest_length}});
-  if (!finding.repair.empty()) object["repairable_from"] = finding.repair;
-  if (finding.leaked_bytes != 0) object["leaked_bytes"] = finding.leaked_bytes;
-  return object;
-}
-
-std::string to_text(const Finding& finding) {
-  std::string text =
-      fmt::format("{}: {}", severity_name(finding.severity), finding.what.to_string());
-  if (finding.guest_length != 0)
-    text += fmt::format("; guest offset {:#x} to {:#x}", finding.guest_offset,
-                        finding.guest_offset + finding.guest_length);
-  if (!finding.repair.empty()) text += "; can be repaired from " + finding.repair;
-  return text + '\n';
-}
-
-int status_of(const CheckReport& report) {
-  if (report.damage != 0) return kExitDamaged;
-  if (report.unchecked != 0) return kExitNotChecked;
-  return report.leaked_bytes != 0 ? kExitLeaks : kExitDone;
-}
 
 std::string count(std::uint64_t number, std::string_view what) {
   return number == 0 ? "" : fmt::format(", {} {}", number, what);
@@ -108,9 +80,9 @@ class Checker {
       progress.finish();
       if (++found > kMostListed) return;
       if (for_programs())
-        listed.push_back(to_json(finding));
+        listed.push_back(finding_json(finding));
       else if (!args_.run.quiet || finding.severity <= Severity::leak)
-        host_.out << to_text(finding);
+        host_.out << finding_text(finding);
     };
     const Result<CheckReport> report = check(host_.files, options);
     progress.finish();
@@ -119,7 +91,7 @@ class Checker {
       worst_ = kExitNotChecked;
       return false;
     }
-    note(status_of(*report));
+    note(check_status(*report));
     const std::uint64_t omitted = found - std::min(found, kMostListed);
     if (for_programs())
       print_json(to_json(image, *report, std::move(listed), omitted));
@@ -175,6 +147,15 @@ class Checker {
 }  // namespace
 
 int run_check(const CheckArgs& args, Host& host) {
+  if (args.repair || args.undo) {
+    if (args.images.size() == 1) return args.undo ? run_undo(args, host) : run_repair(args, host);
+    report_failure(fail(ErrorKind::invalid_argument, "",
+                        "one image at a time is repaired: give one, with its snapshots it is still "
+                        "one")
+                       .error(),
+                   args.run.progress, host);
+    return kExitNotChecked;
+  }
   Checker checker(args, host);
   for (const std::string& image : args.images)
     if (!checker.check_one(image)) return kExitNotChecked;

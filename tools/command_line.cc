@@ -32,8 +32,11 @@ contents differ. compare and check have those of qemu-img: their --help.)";
 constexpr const char* kCheckFooter =
     R"(Tables, headers and descriptors are held against each other and against the files; all compressed grains are
 inflated. What is stored plainly has no checksum in the image: `verify` checks it, against the manifest of a
-conversion. Nothing is written. Each finding says how bad it is: damage; unchecked (it could not be read); leak
+conversion. Nothing is written without --repair --yes. Each finding says how bad it is: damage; unchecked (it could not be read); leak
 (space that nothing uses); suspicious; cosmetic.
+--repair puts VMDKs right from what is whole of them: the other copy of the tables, the addresses that compressed
+grains have, header and footer. What nothing decides is left as it is, and said. The image is checked as it would be
+before anything is written; the old bytes are kept in IMAGE.undo until it was checked as it is.
 Exit status: 0 sound; 1 could not be checked; 2 damage; 3 leaks only.)";
 
 constexpr const char* kCompareFooter =
@@ -278,6 +281,14 @@ void add_check(CLI::App& root, CheckArgs& args) {
   app.add_option("images", args.images, kImageHelp)->required()->type_name("FILE");
   add_image_flags(app, args.image);
   app.add_flag("--quick", args.quick, "Structure only: do not inflate compressed grains");
+  CLI::Option* const repair = app.add_flag(
+      "--repair", args.repair,
+      "Say how what is damaged can be put right from what is whole; with --yes, do it");
+  app.add_flag("--yes", args.yes,
+               "Write the repair; IMAGE.undo can take it back until it is proven")
+      ->needs(repair);
+  app.add_flag("--undo", args.undo, "Take a repair back that left its journal, IMAGE.undo")
+      ->excludes(repair);
   add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
   add_run(app, args.run);
 }

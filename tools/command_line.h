@@ -80,6 +80,9 @@ struct CheckArgs {
   std::vector<std::string> images;
   RunArgs run;
   bool quick = false;
+  bool repair = false;
+  bool yes = false;   // write the repair
+  bool undo = false;  // take it back
   OutputForm form = OutputForm::human;
 };
 
@@ -135,6 +138,9 @@ int run_verify(const VerifyArgs& args, Host& host);
 int run_measure(const MeasureArgs& args, Host& host);
 int run_compare(const CompareArgs& args, Host& host);
 int run_check(const CheckArgs& args, Host& host);
+// REQUIRES of both: one image. Part of run_check().
+int run_repair(const CheckArgs& args, Host& host);
+int run_undo(const CheckArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
 int run_create(const CreateArgs& args, Host& host);
