@@ -48,15 +48,18 @@ class PatchedFile final : public File {
                                             std::span<std::byte> buffer) const override {
     GM_TRY(std::size_t got, file_->read_at(offset, buffer));
     const std::uint64_t end = offset + buffer.size();
+    // Between the file's end and the last piece lie zeros.
+    if (const std::uint64_t stop = std::min(end, pieces_end()); stop > offset + got) {
+      std::ranges::fill(buffer.subspan(got, stop - offset - got), std::byte{0});
+      got = stop - offset;
+    }
     for (auto piece = first_behind(offset); piece != pieces_.end() && piece->first < end; ++piece) {
       const auto& [place, bytes] = *piece;
       const std::uint64_t begin = std::max(offset, place);
       const std::uint64_t stop = std::min(end, place + bytes.size());
       const std::size_t at = begin - offset;
-      if (at > got) std::ranges::fill(buffer.subspan(got, at - got), std::byte{0});
       std::ranges::copy(std::span(bytes).subspan(begin - place, stop - begin),
                         buffer.begin() + static_cast<std::ptrdiff_t>(at));
-      got = std::max<std::size_t>(got, stop - offset);
     }
     return got;
   }
@@ -73,10 +76,7 @@ class PatchedFile final : public File {
 
   [[nodiscard]] Result<FileInfo> info() const override {
     GM_TRY(FileInfo info, file_->info());
-    if (!pieces_.empty()) {
-      const auto& [place, bytes] = *pieces_.rbegin();
-      info.size_bytes = std::max(info.size_bytes, place + bytes.size());
-    }
+    info.size_bytes = std::max(info.size_bytes, pieces_end());
     return info;
   }
 
@@ -89,6 +89,10 @@ class PatchedFile final : public File {
   }
 
  private:
+  [[nodiscard]] std::uint64_t pieces_end() const {
+    return pieces_.empty() ? 0 : pieces_.rbegin()->first + pieces_.rbegin()->second.size();
+  }
+
   // The first piece that ends behind `offset`.
   [[nodiscard]] Pieces::const_iterator first_behind(std::uint64_t offset) const {
     auto piece = pieces_.upper_bound(offset);

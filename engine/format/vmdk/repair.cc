@@ -84,8 +84,8 @@ struct PlacedText {
 
 class LinkRepair {
  public:
-  LinkRepair(FileSystem& files, std::string path, const OpenOptions& options)
-      : files_(files), path_(std::move(path)), options_(options) {
+  LinkRepair(FileSystem& files, std::string path, OpenOptions options)
+      : files_(files), path_(std::move(path)), options_(std::move(options)) {
     // Of a stream, too, everything is to be held against everything.
     options_.partly_hidden = true;
     options_.mode = OpenMode::read;
