@@ -154,6 +154,7 @@ Result<std::unique_ptr<Link>> open_link(FileSystem& files, const std::string& pa
     if (format == nullptr)
       return fail(ErrorKind::invalid_argument, path,
                   fmt::format("format '{}' is not known", options.format));
+    GM_CHECK(check_format(*file, *format));
   }
   return format->open(std::move(file), files, options.open);
 }

@@ -40,6 +40,20 @@ const Format* format_by_name(std::string_view name) {
   return found == kFormats.end() ? nullptr : &*found;
 }
 
+Status check_format(const File& file, const Format& said) {
+  if (said.probe == nullptr) return {};
+  std::vector<std::byte> head(kProbeBytes);
+  GM_TRY(const std::size_t size, file.read_at(0, head));
+  head.resize(size);
+  if (said.probe(head)) return {};
+  for (const Format& format : kFormats)
+    if (format.probe != nullptr && format.probe(head))
+      return fail(ErrorKind::invalid_argument, file.path(),
+                  fmt::format("is of the format {}, not {}: leave the format out, or say -f {}",
+                              format.name, said.name, format.name));
+  return {};
+}
+
 Result<const Format*> detect_format(const File& file, FileSystem& files) {
   std::vector<std::byte> head(kProbeBytes);
   GM_TRY(const std::size_t size, file.read_at(0, head));
