@@ -144,6 +144,9 @@ class Parser {
                        fmt::format("extent offset '{}' is not a sector number", shorten(*offset)));
       extent.offset_sectors = *value;
     }
+    // What devices have behind that is not looked at; but not two lines in one.
+    if (const auto more = next_token(rest); more && parse_access(*more))
+      return corrupt(at, "two extent lines without a line break between them: one is damaged");
     if (extent.file.empty() && extent.type != "ZERO")
       return corrupt(at, fmt::format("{} extent without a file", extent.type));
     if (!extent.file.empty() && extent.type == "ZERO")

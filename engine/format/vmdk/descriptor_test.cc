@@ -202,7 +202,8 @@ TEST(ParseDescriptor, RefusesDamagedLines) {
         "RW 1e3 SPARSE \"f\"", "RW 100 SPARSE \"f", "RW 100 FLAT \"f\" x", "RW 100 FLAT \"f\" -1",
         "RW 100 FLAT \"f\" 99999999999999999999", "RW 99999999999999999999 SPARSE \"f\"",
         "RX 2048 SPARSE \"f\"", "garbage", "\x01\x02\x03", "ddb.adapterType \"lsilogic\"",
-        "ddb.x = \"unclosed", "createType=\"unclosed", "ddb.x = \""})
+        "ddb.x = \"unclosed", "createType=\"unclosed", "ddb.x = \"",
+        "RW 100 FLAT \"f\" 0\vRW 100 FLAT \"g\" 0"})
     EXPECT_TRUE(HasError(parse(with_line(line)), ErrorKind::corrupt)) << line;
 }
 

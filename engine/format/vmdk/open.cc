@@ -53,8 +53,22 @@ Status check_descriptor(const Descriptor& descriptor, const std::string& path,
   return check_numbering(descriptor, path, text_offset);
 }
 
-LinkDescription describe(const Descriptor& descriptor) {
+// Zero bytes end a descriptor. Only more of them belong behind that.
+std::optional<std::uint64_t> text_behind_end(std::string_view text) {
+  const std::size_t end = text.find('\0');
+  if (end == std::string_view::npos) return std::nullopt;
+  const std::size_t more = text.find_first_not_of('\0', end);
+  return more == std::string_view::npos ? std::nullopt : std::optional<std::uint64_t>(end);
+}
+
+LinkDescription describe(const Descriptor& descriptor, std::string_view text,
+                         const std::string& path, std::uint64_t text_offset) {
   LinkDescription description;
+  if (const std::optional<std::uint64_t> end = text_behind_end(text))
+    description.warnings.push_back(
+        fmt::format("{}: offset {:#x}: a zero byte ends the descriptor here, but there is text "
+                    "behind it, which is not read: it is left over, or the descriptor is damaged",
+                    path, text_offset + *end));
   description.format = "vmdk";
   description.create_type = descriptor.create_type;
   description.content_id = descriptor.content_id;
@@ -108,7 +122,7 @@ Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSy
   const std::string path = file->path();
   const ExtentClaim claim{line.sectors * kSectorBytes, path, text_offset + line.text_offset};
   GM_TRY(std::unique_ptr<ExtentMap> extent, open_hosted_map(std::move(file), claim, options));
-  VmdkLink::Builder builder(describe(descriptor), nullptr);
+  VmdkLink::Builder builder(describe(descriptor, text, path, text_offset), nullptr);
   builder.add(line, std::move(extent));
   if (options.mode == OpenMode::read_write)
     builder.make_writable(text, files, VmdkLink::Builder::Place{text_offset, text.size()});
@@ -144,7 +158,7 @@ class DescriptorOpener {
     GM_TRY(descriptor_, parse_descriptor(text, path_, 0));
     GM_CHECK(check_descriptor(descriptor_, path_, 0));
     GM_CHECK(check_no_line_is_lost());
-    VmdkLink::Builder builder(describe(descriptor_), std::move(file_));
+    VmdkLink::Builder builder(describe(descriptor_, text, path_, 0), std::move(file_));
     for (const ExtentLine& line : descriptor_.extents) {
       GM_TRY(std::unique_ptr<ExtentMap> extent, open_line(line));
       builder.add(line, std::move(extent));
