@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,8 +41,10 @@ class CheckTest : public ::testing::Test {
   std::vector<std::string> findings(const fs::path& image, bool quick = false) {
     std::vector<std::string> lines;
     messages_.clear();
+    repairs_.clear();
     CheckOptions options;
     options.image = image;
+    options.disk.format = format_;
     options.quick = quick;
     options.graph.threads = 2;
     options.on_finding = [&](const Finding& finding) {
@@ -50,6 +53,7 @@ class CheckTest : public ::testing::Test {
         line += fmt::format(" {:#x}+{:#x}", finding.guest_offset, finding.guest_length);
       lines.push_back(line);
       messages_ += finding.what.to_string() + '\n';
+      if (!finding.repair.empty()) repairs_.push_back(finding.repair);
     };
     const Result<CheckReport> report = check(files(), options);
     EXPECT_TRUE(IsOk(report));
@@ -60,6 +64,8 @@ class CheckTest : public ::testing::Test {
 
   using Lines = std::vector<std::string>;
   TempDir dir_;
+  std::string format_;
+  Lines repairs_;
   CheckReport report_;
   std::string messages_;
 };
@@ -153,6 +159,25 @@ TEST_F(CheckTest, OneBadThingIsOneFinding) {
   EXPECT_EQ(findings(disk.path()), Lines{"damage entry 0x90000+0x10000"});
 }
 
+// What some writers round and others do not must not hide a damaged digit.
+TEST_F(CheckTest, ACapacityThatWasRoundedIsSuspicious) {
+  const BuiltDisk disk = build("64k:A 448k:-");
+  const std::string text = "RW 1024 SPARSE";
+  const std::vector<std::byte> bytes = file_bytes(disk.path());
+  const auto at = std::ranges::search(bytes, std::as_bytes(std::span(text))).begin();
+  patch_file(disk.path(), static_cast<std::uint64_t>(at - bytes.begin()), "RW 1000 SPARSE");
+  EXPECT_EQ(findings(disk.path()), Lines{"suspicious capacity-rounded"});
+  EXPECT_TRUE(report_.sound());
+}
+
+TEST_F(CheckTest, TextBehindTheEndOfADescriptorIsSuspicious) {
+  const BuiltDisk disk = build("64k:A 448k:-");
+  const BuiltExtent& extent = disk.links[0].extents[0];
+  patch_file(disk.path(), extent.descriptor_offset + extent.descriptor_bytes - 1, "x");
+  EXPECT_EQ(findings(disk.path()), Lines{"suspicious oddity"});
+  EXPECT_NE(messages_.find("a zero byte ends the descriptor"), std::string::npos) << messages_;
+}
+
 // What a child hides is needed when the child is gone.
 TEST_F(CheckTest, WhatChildrenHideIsChecked) {
   const std::vector<LinkOptions> options = {{.kind = Kind::stream_optimized}, {}};
@@ -193,6 +218,35 @@ TEST_F(CheckTest, GrainsThatNothingUsesAreLeaks) {
   EXPECT_EQ(report_.leaked_bytes, kGrain);
   EXPECT_EQ(report_.damage, 0U);
   EXPECT_FALSE(report_.sound());
+}
+
+// Who may zero grains leaves a grain behind for each that is written again.
+TEST_F(CheckTest, GrainsThatWereZeroedAndWrittenAgainAreLeaks) {
+  const BuiltDisk disk = build("256k:A", {.header_version = 2, .header_flags = 0x7});
+  const BuiltExtent& extent = disk.links[0].extents[0];
+  const GrainPlace& grain = extent.grain_at(3 * kGrain);
+  patch_word(disk.path(), grain.gte_offset, 0);
+  patch_word(disk.path(), grain.redundant_gte_offset, 0);
+  EXPECT_EQ(findings(disk.path()), Lines{"leak unused-grains"});
+  EXPECT_NE(messages_.find("lies 1 grain of data"), std::string::npos) << messages_;
+}
+
+TEST_F(CheckTest, NamesTheCopyThatIsWhole) {
+  const BuiltDisk disk = build("256k:A");
+  const BuiltExtent& extent = disk.links[0].extents[0];
+  patch_word(disk.path(), extent.grain_at(0).gte_offset, 0x7fffffff);
+  EXPECT_EQ(findings(disk.path()), Lines{"damage copies-differ 0x0+0x10000"});
+  EXPECT_EQ(repairs_, Lines{"the redundant tables"});
+  patch_word(disk.path(), extent.grain_at(0).gte_offset, 0);
+  EXPECT_EQ(findings(disk.path()), Lines{"damage copies-differ 0x0+0x10000"});
+  EXPECT_EQ(repairs_, Lines{"one of the two copies: by itself, each could be right"});
+}
+
+// What an image is said to be is no damage to it.
+TEST_F(CheckTest, TheWrongFormatIsUnchecked) {
+  format_ = "qcow2";
+  EXPECT_EQ(findings(build("64k:A").path()), Lines{"unchecked open"});
+  EXPECT_NE(messages_.find("is of the format vmdk, not qcow2"), std::string::npos) << messages_;
 }
 
 TEST_F(CheckTest, AnImageThatIsNotThereIsUnchecked) {
@@ -258,6 +312,12 @@ class CheckQcow2Test : public CheckTest {
 TEST_F(CheckQcow2Test, SoundImagesAreSound) {
   EXPECT_EQ(findings(image_), Lines{});
   EXPECT_EQ(qemu_status(), 0);
+}
+
+TEST_F(CheckQcow2Test, WhatIsCutOffIsNoLeak) {
+  fs::resize_file(image_, fs::file_size(image_) - 1);
+  EXPECT_EQ(findings(image_), Lines{"damage entry 0xf0000+0x10000"});
+  EXPECT_EQ(report_.leaked_bytes, 0U);
 }
 
 // The refcount of a cluster behind all others, in the only refcount block.

@@ -199,11 +199,13 @@ class ImageCheck {
   Status check_entry(std::uint64_t cluster, std::uint64_t entry) {
     const std::uint64_t cluster_bytes = header_.cluster_bytes();
     Result<Mapping> found = tables_.mapping(cluster, entry, file_bytes_);
-    if (!found)
+    if (!found) {
+      excuse(entry);
       return findings_.add({.code = "entry",
                             .what = std::move(found).error(),
                             .guest_offset = cluster * cluster_bytes,
                             .guest_length = cluster_bytes});
+    }
     const Mapping& mapping = *found;
     if (mapping.offset == 0) return {};
     const Place place{mapping.offset, cluster_bytes, tables_.entry_offset(cluster),
@@ -223,6 +225,14 @@ class ImageCheck {
     return claim_stream({mapping.offset, mapping.stored_bytes, place.said_at, place.guest_offset,
                          place.guest_length},
                         name);
+  }
+
+  // What there is of something that an entry cannot point at is no leak.
+  void excuse(std::uint64_t entry) {
+    const auto decoded = decode_entry(entry, header_);
+    if (!decoded || decoded->offset == 0 || decoded->offset >= file_bytes_) return;
+    const std::uint64_t cluster = cluster_of(decoded->offset);
+    if (!in_streams_.contains(cluster) && used_.add(cluster, 1)) ++clusters_used_;
   }
 
   // Compressed clusters lie side by side, and one may end where another begins; but none begins
@@ -275,10 +285,12 @@ class ImageCheck {
       return findings_.add(
           {.severity = Severity::leak,
            .code = "unused-clusters",
-           .what = corrupt(header_.refcount_table_offset,
-                           fmt::format("{} clusters are in use by their refcounts, but nothing "
-                                       "refers to them: what a crash leaves",
-                                       unused)),
+           .what = corrupt(
+               header_.refcount_table_offset,
+               fmt::format("{} in use by refcounts, but nothing refers to {}: what a "
+                           "crash leaves",
+                           unused == 1 ? "a cluster is" : fmt::format("{} clusters are", unused),
+                           unused == 1 ? "it" : "them")),
            .repair = "the mapping: `qemu-img check -r leaks` frees them",
            .leaked_bytes = unused * header_.cluster_bytes()});
     return damaged("lost-clusters", 40,

@@ -24,6 +24,10 @@ constexpr std::uint64_t kMaxLostGrains = 64;
 // Behind a stream without a single grain there may be this much, and no more.
 constexpr std::uint64_t kMaxEmptyTail = 16 * kKiB;
 
+std::string count_grains(std::uint64_t grains) {
+  return fmt::format("{} grain{}", grains, grains == 1 ? "" : "s");
+}
+
 std::string entry_name(const HostedTables& extent, std::uint64_t grain) {
   return fmt::format("grain table entry for address {:#x}", grain * extent.header.grain_bytes());
 }
@@ -163,6 +167,9 @@ class TableCheck {
         continue;
       }
       GM_CHECK(report_difference(first + i, primary_[i], copy_[i]));
+      for (const std::uint64_t said : {primary_[i], copy_[i]})
+        if (said > kZeroedGrainEntry && said * kSectorBytes < file_bytes_)
+          disputed_.add(slot_of(said * kSectorBytes), 1);
       if (!check_hosted_entry(extent_, first + i, primary_[i], file_bytes_)) primary_[i] = copy_[i];
     }
     return {};
@@ -187,7 +194,20 @@ class TableCheck {
             entry_name(extent_, grain), primary, place(extent_.tables), redundant,
             place(*extent_.other)));
     return damaged_grain("copies-differ", grain, std::move(what),
-                         "the copy of the tables that is whole");
+                         whole_copy(grain, primary, redundant));
+  }
+
+  // The copy whose entry can be right, where that of the other one cannot.
+  [[nodiscard]] std::string whole_copy(std::uint64_t grain, std::uint32_t primary,
+                                       std::uint32_t redundant) const {
+    const auto possible = [&](std::uint32_t entry) {
+      const std::uint64_t phase = entry * kSectorBytes % slot_bytes();
+      return check_hosted_entry(extent_, grain, entry, file_bytes_).has_value() &&
+             (entry <= kZeroedGrainEntry || phase == 0 || phase == area_phase());
+    };
+    if (possible(primary) != possible(redundant))
+      return possible(primary) ? "the primary tables" : "the redundant tables";
+    return "one of the two copies: by itself, each could be right";
   }
 
   Status check_entry(std::uint64_t grain, std::uint32_t entry) {
@@ -314,18 +334,24 @@ class TableCheck {
         extent_.header.unclean_shutdown || (extent_.chosen && (confirmed || !two_copies));
     if (excused && !findings_.wants_all()) return {};
     const std::uint64_t allowed =
-        excused ? file_bytes_
-                : zeroed_ + (confirmed ? std::min(grains_used_ / 8, kMaxLostGrains) : 0);
+        excused ? file_bytes_ : zeroed_ + (confirmed ? most_left_over() : 0);
     GM_TRY(const std::uint64_t unused, count_unused(allowed));
     if (unused == 0) return {};
     if (unused <= allowed) return report_leak(unused);
     return damaged(
         "lost-grains", 0,
-        fmt::format("at least {} grains of data that no grain table entry refers to ({} are in "
+        fmt::format("at least {} of data that no grain table entry refers to ({} are in "
                     "use): entries are lost, or the header's grain or table size is damaged; {}",
-                    unused, grains_used_,
+                    count_grains(unused), grains_used_,
                     extent_.chosen ? "try the other copy of the tables"
                                    : "--tables primary reads what the tables say"));
+  }
+
+  // By whoever wrote two copies of tables that agree. A grain that was zeroed and written again has
+  // a new place, and no entry tells any more of the old one.
+  [[nodiscard]] std::uint64_t most_left_over() const {
+    const bool zeroes = (extent_.header.flags & kFlagZeroedGrain) != 0;
+    return zeroes ? grains_used_ : std::min(grains_used_ / 8, kMaxLostGrains);
   }
 
   [[nodiscard]] Status report_leak(std::uint64_t grains) const {
@@ -333,9 +359,9 @@ class TableCheck {
         {.severity = Severity::leak,
          .code = "unused-grains",
          .what = corrupt(extent_.header.overhead_sectors * kSectorBytes,
-                         fmt::format("from here on lie {} grains of data that no grain table entry "
+                         fmt::format("from here on {} {} of data that no grain table entry "
                                      "refers to: what a crash leaves, or zeroed grains",
-                                     grains)),
+                                     grains == 1 ? "lies" : "lie", count_grains(grains))),
          .leaked_bytes = grains * extent_.header.grain_bytes()});
   }
 
@@ -364,7 +390,7 @@ class TableCheck {
       if (!is_zero(gap.first(got))) ++unused;
     }
     for (std::uint64_t at = begin; unused <= enough && at < file_bytes_; at += grain_bytes) {
-      if (used_.contains(slot_of(at))) continue;
+      if (used_.contains(slot_of(at)) || disputed_.contains(slot_of(at))) continue;
       GM_TRY(const DataRange stored, extent_.file.next_data(at));
       if (stored.begin == stored.end) break;
       if (stored.begin >= at + grain_bytes) {
@@ -382,6 +408,14 @@ class TableCheck {
   Status check_tail() const {
     const std::uint64_t surplus = extent_.header.capacity_bytes() - extent_.claimed_bytes;
     if (surplus == 0) return {};
+    GM_CHECK(findings_.add(
+        {.severity = Severity::suspicious,
+         .code = "capacity-rounded",
+         .what =
+             corrupt(12, fmt::format("the header says a capacity of {} bytes, the descriptor "
+                                     "{}: a writer rounded it up to whole grains, or one of "
+                                     "them is damaged",
+                                     extent_.header.capacity_bytes(), extent_.claimed_bytes))}));
     std::array<std::uint32_t, 1> entry{};
     GM_CHECK(extent_.tables.load(extent_.tables.shape().grains() - 1, entry));
     if (entry[0] <= kZeroedGrainEntry) return {};
@@ -422,6 +456,7 @@ class TableCheck {
   std::uint64_t grains_used_ = 0;
   std::uint64_t zeroed_ = 0;
   SlotSet used_;
+  SlotSet disputed_;  // where only one of the copies says that something is
   std::vector<std::uint32_t> primary_;
   std::vector<std::uint32_t> copy_;
 };
