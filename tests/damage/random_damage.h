@@ -24,6 +24,13 @@ struct FileRegion {
 // carry a checksum. The files must be healthy.
 std::vector<FileRegion> checked_regions(const BuiltDisk& disk);
 
+// The same without the payload of grains, and with what pads descriptors.
+std::vector<FileRegion> metadata_regions(const BuiltDisk& disk);
+
+// Turns over one bit in one of the regions. Depends on nothing but its arguments; returns what it
+// did.
+std::string flip_at_random(const std::vector<FileRegion>& regions, std::uint64_t seed);
+
 // Turns over one bit, or writes up to 16 bytes of garbage, in one of the regions. Depends on
 // nothing but its arguments; returns what it did.
 std::string damage_at_random(const std::vector<FileRegion>& regions, std::uint64_t seed);

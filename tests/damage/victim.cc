@@ -53,7 +53,7 @@ Victim::Victim(const ImageForm& form) {
   const ConvertOptions options{.source = disk_.path(),
                                .disk = {},
                                .output = dir_ / "healthy.raw",
-                               .manifest = dir_ / "healthy.manifest",
+                               .manifest = manifest(),
                                .durability = Durability::unsynced,
                                .graph = small_graph()};
   if (const auto report = convert(posix_file_system(), options); !report)
@@ -125,7 +125,7 @@ Result<RepairReport> Victim::repair_now(std::string& log) {
 bool Victim::manifest_tells() {
   const VerifyOptions options{.image = disk_.path(),
                               .disk = {.format = "vmdk", .open = {}},
-                              .manifest = dir_ / "healthy.manifest",
+                              .manifest = manifest(),
                               .graph = small_graph(),
                               .on_difference = [](const Difference&) {}};
   const Result<VerifyReport> report = verify(posix_file_system(), options);

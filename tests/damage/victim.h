@@ -36,6 +36,9 @@ class Victim {
   explicit Victim(const ImageForm& form);
 
   const BuiltDisk& disk() const { return disk_; }
+  // Of the healthy disk.
+  const std::vector<std::byte>& contents() const { return contents_; }
+  std::filesystem::path manifest() const { return dir_ / "healthy.manifest"; }
   // Puts every file back as it was.
   void heal();
   // Converts the image as it is now and looks at what came of it.
