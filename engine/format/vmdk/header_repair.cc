@@ -124,9 +124,10 @@ class HeaderRepair {
   [[nodiscard]] Result<std::vector<Guess>> small_guesses() const {
     constexpr std::uint64_t kMagic = 0x564d444b;     // "KDMV"
     constexpr std::uint64_t kNewlines = 0x0a0d200a;  // "\n \r\n"
+    GM_TRY(std::vector<std::uint64_t> flags, flag_guesses());
     std::vector<Guess> guesses{{"magic", kMagicField, 4, {kMagic}},
                                {"version", kVersionField, 4, {1, 3, 2}},
-                               {"flags", kFlagsField, 4, flag_guesses()},
+                               {"flags", kFlagsField, 4, std::move(flags)},
                                {"newline test", kNewlineField, 4, {kNewlines}},
                                {"compression", kCompressField, 2, {0, 1}}};
     guesses.push_back({"metadata size", kOverheadField, 8, overheads()});
@@ -182,20 +183,27 @@ class HeaderRepair {
     return entries;
   }
 
-  // In sectors, of the grains in the first tables; 0: there are no two.
-  [[nodiscard]] Result<std::uint64_t> grain_distance() const {
+  // What the first tables say, in order; not that there is nothing.
+  [[nodiscard]] Result<std::vector<std::uint32_t>> first_entries() const {
     constexpr std::size_t kMostTables = 16;
-    const auto entries = field<std::uint32_t>(kTableField);
     constexpr std::uint32_t kMostEntries = 65536;
-    if (entries > kMostEntries) return std::uint64_t{0};
+    const auto entries = field<std::uint32_t>(kTableField);
+    std::vector<std::uint32_t> said;
+    if (entries > kMostEntries) return said;
     GM_TRY(const std::vector<std::uint32_t> tables, directory_entries());
-    std::vector<std::uint32_t> grains;
     for (std::size_t i = 0; i < std::min(tables.size(), kMostTables); ++i) {
       GM_TRY(const std::vector<std::uint32_t> words, read_words(file_, tables[i], entries));
-      grains.insert(grains.end(), words.begin(), words.end());
+      said.insert(said.end(), words.begin(), words.end());
     }
-    std::erase_if(grains, [](std::uint32_t entry) { return entry <= kZeroedGrainEntry; });
-    std::ranges::sort(grains);
+    std::erase(said, 0U);
+    std::ranges::sort(said);
+    return said;
+  }
+
+  // In sectors; 0: there are no two.
+  [[nodiscard]] Result<std::uint64_t> grain_distance() const {
+    GM_TRY(std::vector<std::uint32_t> grains, first_entries());
+    std::erase(grains, kZeroedGrainEntry);
     return least_distance(grains);
   }
 
@@ -208,14 +216,18 @@ class HeaderRepair {
   }
 
   // Only such that let more be held against each other, or say what compression says.
-  [[nodiscard]] std::vector<std::uint64_t> flag_guesses() const {
+  [[nodiscard]] Result<std::vector<std::uint64_t>> flag_guesses() const {
     const auto flags = field<std::uint32_t>(kFlagsField);
     constexpr std::uint32_t kAll = kFlagCompressed | kFlagMarkers;
     constexpr std::uint32_t kKnown = kAll | 7U;
     const std::uint32_t base = kFlagNewlineTest;
     const bool redundant = field<std::uint64_t>(kRedundantField) != 0;
     const std::uint32_t tables = redundant ? base | kFlagRedundantTables : base;
-    std::vector<std::uint64_t> values{flags | tables, flags & kKnown, flags | kFlagZeroedGrain};
+    std::vector<std::uint64_t> values{flags | tables, flags & kKnown};
+    GM_TRY(const std::vector<std::uint32_t> entries, first_entries());
+    if (field<std::uint32_t>(kVersionField) >= 2 && !entries.empty() &&
+        entries.front() == kZeroedGrainEntry)
+      values.push_back(flags | kFlagZeroedGrain);
     if (field<std::uint16_t>(kCompressField) == 1) {
       values.insert(values.end(), {flags | kAll, flags | kAll | tables});
     } else {
