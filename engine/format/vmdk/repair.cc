@@ -246,10 +246,12 @@ class LinkRepair {
 
   void take_mark_away(const File& file) {
     constexpr std::uint64_t kUncleanField = 72;
-    plan_.corrections.push_back(
-        {file.path(),
-         {kUncleanField, {std::byte{0}}},
-         "uncleanShutdown: taken away, as both copies of the tables agree"});
+    Correction correction;
+    correction.path = file.path();
+    correction.patch.offset = kUncleanField;
+    correction.patch.bytes.resize(1);
+    correction.what = "uncleanShutdown: taken away, as both copies of the tables agree";
+    plan_.corrections.push_back(std::move(correction));
   }
 
   FileSystem& files_;
