@@ -16,6 +16,7 @@ struct FileInfo {
   std::int64_t mtime_ns = 0;          // since the epoch
   std::uint64_t device = 0;           // with inode: which file it is, whatever it is called
   std::uint64_t inode = 0;
+  std::int64_t ctime_ns = 0;  // when anything of it last changed, its name or mode as well
 };
 
 [[nodiscard]] inline bool is_same_file(const FileInfo& one, const FileInfo& other) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/io/file_system.h"
 
+#include <algorithm>
+
 namespace grainmill {
 
 Result<std::unique_ptr<File>> FileSystem::open_in_place(const std::string& path) {
@@ -9,6 +11,15 @@ Result<std::unique_ptr<File>> FileSystem::open_in_place(const std::string& path)
 
 Result<std::unique_ptr<File>> FileSystem::open_standard_output() {
   return fail(ErrorKind::unsupported, kStandardOutput, "there is none here");
+}
+
+Result<std::vector<FolderEntry>> FileSystem::entries(const std::string& folder) {
+  GM_TRY(const std::vector<std::string> names, list(folder));
+  std::vector<FolderEntry> found;
+  for (const std::string& name : names)
+    if (name != "." && name != "..") found.push_back({name, EntryKind::file});
+  std::ranges::sort(found, {}, &FolderEntry::name);
+  return found;
 }
 
 std::string folder_of(const std::string& path) {

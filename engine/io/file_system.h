@@ -41,6 +41,14 @@ class PendingFile {
   PendingFile() = default;
 };
 
+enum class EntryKind : std::uint8_t { file, folder, other };  // other: symbolic links, devices, ...
+
+// One name in a folder.
+struct FolderEntry {
+  std::string name;
+  EntryKind kind = EntryKind::file;
+};
+
 // The files there are. Only regular files are ever opened: no device, FIFO, socket or directory,
 // and nothing on /proc, /sys or their like, whoever names it; those fail with `unsupported`.
 // Threads: all methods may be called from several threads at once.
@@ -91,6 +99,10 @@ class FileSystem {
 
   // The names in a folder, in no order.
   [[nodiscard]] virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;
+
+  // The same with what each is, sorted, without "." and "..": for who goes through all below a
+  // folder. A file system that does not tell kinds has files only.
+  [[nodiscard]] virtual Result<std::vector<FolderEntry>> entries(const std::string& folder);
 };
 
 // The operating system's own files. One object for the whole program.

@@ -123,6 +123,7 @@ Result<FileInfo> PosixFile::info() const {
       .mtime_ns = status.st_mtim.tv_sec * 1'000'000'000 + status.st_mtim.tv_nsec,
       .device = status.st_dev,
       .inode = status.st_ino,
+      .ctime_ns = status.st_ctim.tv_sec * 1'000'000'000 + status.st_ctim.tv_nsec,
   };
 }
 

@@ -320,6 +320,20 @@ class PosixFileSystem final : public FileSystem {
     return names;
   }
 
+  [[nodiscard]] Result<std::vector<FolderEntry>> entries(const std::string& folder) override {
+    GM_TRY(std::vector<FolderEntry> found, FileSystem::entries(folder));
+    const Descriptor root(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (root.get() < 0) return std::unexpected(os_error(errno, folder, "open the folder"));
+    for (FolderEntry& entry : found) {
+      struct stat status{};
+      // What is gone since it was listed is told from nothing by whoever opens it.
+      if (::fstatat(root.get(), entry.name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) continue;
+      if (S_ISDIR(status.st_mode)) entry.kind = EntryKind::folder;
+      if (!S_ISDIR(status.st_mode) && !S_ISREG(status.st_mode)) entry.kind = EntryKind::other;
+    }
+    return found;
+  }
+
  private:
   static Result<std::unique_ptr<File>> open_named(const std::string& path, OpenMode mode) {
     const Descriptor handle(::open(path.c_str(), O_PATH | O_CLOEXEC));

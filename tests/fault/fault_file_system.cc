@@ -221,4 +221,8 @@ Result<std::vector<std::string>> FaultFileSystem::list(const std::string& folder
   return files_.list(folder);
 }
 
+Result<std::vector<FolderEntry>> FaultFileSystem::entries(const std::string& folder) {
+  return files_.entries(folder);
+}
+
 }  // namespace grainmill::testing

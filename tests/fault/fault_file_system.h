@@ -75,6 +75,7 @@ class FaultFileSystem final : public FileSystem {
   [[nodiscard]] Status remove(const std::string& path) override;
   [[nodiscard]] Result<std::string> canonical(const std::string& path) override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override;
+  [[nodiscard]] Result<std::vector<FolderEntry>> entries(const std::string& folder) override;
 
   class Faults;
 
