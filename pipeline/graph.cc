@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/graph.h"
 
-#include "pipeline/plan.h"
 #include "pipeline/stages.h"
 
 #include <fmt/format.h>
@@ -51,7 +50,7 @@ class Mill {
         output_(sink != nullptr ? sink->shape() : SinkShape{}),
         log_(log),
         options_(options),
-        planner_(disk.map(), shape) {}
+        planner_(disk.map(), shape, options.range) {}
 
   Status run(std::vector<std::unique_ptr<Unit>>& units) {
     flow::make_edge(flow::output_port<0>(plan_), fetch_);

@@ -45,8 +45,12 @@ UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes, const SinkShape& o
   return shape;
 }
 
-Planner::Planner(const ChainMap& map, const UnitShape& shape)
-    : map_(map), shape_(shape), window_bytes_(align_up(map.window_bytes(), shape.guest_bytes)) {}
+Planner::Planner(const ChainMap& map, const UnitShape& shape, const GuestRange& range)
+    : map_(map),
+      shape_(shape),
+      window_bytes_(align_up(map.window_bytes(), shape.guest_bytes)),
+      end_(std::min(range.end, map.size_bytes())),
+      position_(std::min(range.begin, end_)) {}
 
 // Composes the window at position_, unless it is the one in hand. One that is damaged is gone
 // through in small ones, so that not more of it is lost than must be; what the operating system
@@ -56,7 +60,7 @@ Status Planner::load_window() {
   const bool small = position_ < failed_end_;
   const std::uint64_t end = std::min(
       align_down(position_, shape_.guest_bytes) + (small ? shape_.guest_bytes : window_bytes_),
-      map_.size_bytes());
+      end_);
   if (Status composed = map_.compose(position_, end - position_, window_); !composed) {
     if (small || composed.error().kind != ErrorKind::corrupt) return composed;
     failed_end_ = end;
@@ -68,12 +72,12 @@ Status Planner::load_window() {
 }
 
 bool Planner::next(Unit& unit) {
-  if (position_ == map_.size_bytes()) return false;
+  if (position_ == end_) return false;
   unit.reset();
   unit.sequence = sequence_++;
   unit.guest_offset = position_;
   // Zeros go on across windows: an empty disk is one unit.
-  while (position_ < map_.size_bytes()) {
+  while (position_ < end_) {
     if (Status loaded = load_window(); !loaded) {
       if (!unit.zero) plan_failure(unit, std::move(loaded));
       return true;
@@ -92,8 +96,7 @@ bool Planner::next(Unit& unit) {
 void Planner::plan_failure(Unit& unit, Status failure) {
   unit.status = std::move(failure);
   unit.length =
-      std::min(align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, map_.size_bytes()) -
-      position_;
+      std::min(align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, end_) - position_;
   position_ += unit.length;
   window_end_ = position_;
 }
@@ -104,7 +107,7 @@ std::uint64_t Planner::zero_run_end() {
   std::uint64_t end = position_;
   for (std::size_t i = cursor_; i < window_.size() && window_[i].reads_as_zero(); ++i)
     end = window_[i].guest_end();
-  return end == map_.size_bytes() ? end : align_down(end, shape_.step_bytes);
+  return end == end_ ? end : align_down(end, shape_.step_bytes);
 }
 
 // Whether the unit that begins at position_ reads the block of this extent already for another one.
@@ -134,8 +137,7 @@ Planner::StepCost Planner::cost_at(std::uint64_t offset, std::uint64_t end) cons
 // their size, so that a large deflated grain is never cut in two.
 void Planner::plan_data(Unit& unit) {
   const std::uint64_t limit =
-      std::min({align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, window_end_,
-                map_.size_bytes()});
+      std::min({align_down(position_, shape_.guest_bytes) + shape_.guest_bytes, window_end_, end_});
   std::uint64_t stored = 0;
   std::uint64_t end = position_;
   while (end < limit) {

@@ -13,12 +13,19 @@ namespace grainmill {
 [[nodiscard]] UnitShape shape_for(const Disk& disk, std::size_t leaf_bytes,
                                   const SinkShape& output = {});
 
-// Walks a disk in guest order and cuts it into units of work. Every unit begins and ends at a
-// multiple of UnitShape::step_bytes (or the end of the disk); runs of zeros become one unit each,
-// however long. Threads: one at a time.
+// A part of the guest disk. Begins at a multiple of UnitShape::guest_bytes, and ends at one or at
+// the end of the disk.
+struct GuestRange {
+  std::uint64_t begin = 0;
+  std::uint64_t end = ~std::uint64_t{0};  // clipped to the disk
+};
+
+// Walks a disk, or a range of it, in guest order and cuts it into units of work. Every unit begins
+// and ends at a multiple of UnitShape::step_bytes (or the end of the disk); runs of zeros become
+// one unit each, however long. Threads: one at a time.
 class Planner {
  public:
-  Planner(const ChainMap& map, const UnitShape& shape);
+  Planner(const ChainMap& map, const UnitShape& shape, const GuestRange& range = {});
 
   // Fills in the next unit; false when there is none. A piece of the disk that the map cannot
   // answer, no larger than a unit, is a unit with the error in it and without extents.
@@ -41,7 +48,8 @@ class Planner {
   UnitShape shape_;
   std::uint64_t window_bytes_;
   std::uint64_t sequence_ = 0;
-  std::uint64_t position_ = 0;  // everything before it is planned
+  std::uint64_t end_;
+  std::uint64_t position_;  // everything before it is planned
 
   ExtentList window_;  // composed extents of [window_begin_, window_end_)
   std::uint64_t window_end_ = 0;

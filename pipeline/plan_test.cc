@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/plan.h"
 
+#include "engine/base/arith.h"
 #include "engine/io/file_system.h"
 #include "tests/fakes/fake_link.h"
 #include "tests/fakes/memory_file.h"
@@ -65,11 +66,12 @@ class PlanTest : public ::testing::Test {
     ExtentList extents;
     Status status;
   };
-  std::vector<Piece> plan(const UnitShape& shape, std::uint64_t grain_bytes = kGrain) {
+  std::vector<Piece> plan(const UnitShape& shape, std::uint64_t grain_bytes = kGrain,
+                          const GuestRange& range = {}) {
     FakeLink link(extents_, grain_bytes);
     link.fail_in(fault_begin_, fault_end_);
     const ChainMap map({&link});
-    Planner planner(map, shape);
+    Planner planner(map, shape, range);
     Unit unit(shape);
     std::vector<Piece> pieces;
     while (planner.next(unit)) {
@@ -141,6 +143,35 @@ TEST_F(PlanTest, AnEmptyDiskIsOneUnit) {
   ASSERT_EQ(pieces.size(), 1U);
   EXPECT_TRUE(pieces[0].zero);
   EXPECT_EQ(pieces[0].length, 20 * kTiB + 512);
+}
+
+// Ranges side by side hold what the whole does, wherever runs of zeros are cut.
+TEST_F(PlanTest, RangesAddUpToTheDisk) {
+  const UnitShape shape = shape_of(0);
+  Random random(5);
+  for (int i = 0; i < 64; ++i) add(random() % 2 == 0 ? ExtentKind::hole : ExtentKind::data, kGrain);
+  add(ExtentKind::data, 512);
+  std::vector<Piece> pieces;
+  for (std::uint64_t begin = 0; begin < size_; begin += 3 * shape.guest_bytes) {
+    const GuestRange range{.begin = begin, .end = begin + 3 * shape.guest_bytes};
+    std::uint64_t at = begin;
+    for (Piece& piece : plan(shape, kGrain, range)) {
+      EXPECT_EQ(piece.offset, at);
+      at += piece.length;
+      pieces.push_back(std::move(piece));
+    }
+    EXPECT_EQ(at, std::min(range.end, size_));
+  }
+  std::uint64_t data = 0;
+  for (const Piece& piece : pieces) {
+    if (piece.zero) continue;
+    ASSERT_NO_FATAL_FAILURE(expect_unit(piece, shape));
+    data += piece.length;
+  }
+  std::uint64_t expected = 0;
+  for (const Piece& piece : plan(shape)) expected += piece.zero ? 0 : piece.length;
+  EXPECT_EQ(data, expected);
+  EXPECT_TRUE(plan(shape, kGrain, {.begin = align_up(size_, shape.guest_bytes)}).empty());
 }
 
 TEST_F(PlanTest, NothingIsPlannedOfNothing) { EXPECT_TRUE(plan(shape_of(0)).empty()); }
