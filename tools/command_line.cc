@@ -20,6 +20,8 @@ constexpr const char* kFooter = R"(Examples:
                                                 does the VMDK itself still hold the same disk?
   grainmill compare a.vmdk b.vmdk               do two disks, of any formats, hold the same?
   grainmill check *.vmdk                        is anything wrong with these images, or their snapshots?
+  grainmill scrub /backup                       the nightly job: which of these images are no longer what
+                                                they were?
   grainmill info --backing-chain snap-000002.vmdk
   grainmill map --output json disk.vmdk
   grainmill create disk.vmdk 10G                a new, empty disk; with -b a snapshot of another one
@@ -27,7 +29,7 @@ constexpr const char* kFooter = R"(Examples:
 
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
-contents differ. compare and check have those of qemu-img: their --help.)";
+contents differ. compare and check have those of qemu-img, scrub has its own: their --help.)";
 
 constexpr const char* kCheckFooter =
     R"(Tables, headers and descriptors are held against each other and against the files; all compressed grains are
@@ -38,6 +40,22 @@ conversion. Nothing is written without --repair --yes. Each finding says how bad
 grains have, header and footer. What nothing decides is left as it is, and said. The image is checked as it would be
 before anything is written; the old bytes are kept in IMAGE.undo until it was checked as it is.
 Exit status: 0 sound; 1 could not be checked; 2 damage; 3 leaks only.)";
+
+constexpr const char* kScrubFooter =
+    R"(Each image gets one verdict: sound; changed (its contents differ, and CID, mtime or size say that someone wrote
+them: remembered anew); rotten (they differ, and nothing says so); damaged (its structure, or its chain); missing;
+new; unreadable. A base and its snapshots are an image each. A scrub that was stopped, however, goes on where it was
+when it is called again. Images are only read.
+Exit status: 0 all is well; 1 failed, or stopped by a signal; 2 an image is rotten, damaged, missing or unreadable;
+3 all is well, but --within was not kept.
+
+Examples:
+  grainmill scrub /backup                       reads all, holds it against the last time
+  grainmill scrub --within 7d --hours 22:00-06:00 --html scrub.html /backup
+                                                each night a part, so that each byte is read once a
+                                                week; with a page to look at
+  grainmill scrub --budget 200M/s --raw '*.img' /backup
+                                                slowly; raw disks too, which only their names tell)";
 
 constexpr const char* kCompareFooter =
     R"(What both disks store in the same place of the same file (a snapshot and its parent) is not read. Where one
@@ -146,6 +164,21 @@ void add_size(CLI::App& app, const std::string& name, T& value, const std::strin
          },
          help)
       ->type_name("SIZE");
+}
+
+// An option that `parse` makes a value of; nullopt from it is an error that says `expected`.
+template <typename T, typename Parse>
+void add_parsed(CLI::App& app, const std::string& name, T& value, Parse parse,
+                const std::string& expected, const std::string& type, const std::string& help) {
+  app.add_option_function<std::string>(
+         name,
+         [&value, parse, name, expected](const std::string& text) {
+           const auto parsed = parse(text);
+           if (!parsed) throw CLI::ValidationError(name, "'" + text + "' is not " + expected);
+           value = *parsed;
+         },
+         help)
+      ->type_name(type);
 }
 
 void add_policy(CLI::App& app, OpenPolicy& policy) {
@@ -293,6 +326,40 @@ void add_check(CLI::App& root, CheckArgs& args) {
   add_run(app, args.run);
 }
 
+void add_scrub(CLI::App& root, ScrubArgs& args) {
+  CLI::App& app = *root.add_subcommand(
+      "scrub", "Read all images below folders, and say which are no longer what they were");
+  app.footer(kScrubFooter);
+  app.add_option("folders", args.folders, "Folders with images, in them or anywhere below")
+      ->required()
+      ->type_name("FOLDER");
+  app.add_option("--catalogue", args.catalogue,
+                 "Where what was found is remembered (default: grainmill/catalogue.db in "
+                 "$XDG_STATE_HOME; of a service in its $STATE_DIRECTORY)")
+      ->type_name("FILE");
+  app.add_option("--raw", args.raw,
+                 "Files of such names are raw disks (a shell pattern); may be repeated")
+      ->type_name("PATTERN")
+      ->take_all()
+      ->allow_extra_args(false);
+  add_parsed(app, "--within", args.within_seconds, parse_duration, "a time such as 7d, 12h or 90m",
+             "TIME",
+             "Read each byte at least once in this time, the oldest first (default: in every run)");
+  add_parsed(app, "--budget", args.bytes_per_second, parse_rate, "a rate such as 200M/s", "RATE",
+             "Read so much a second at most");
+  add_parsed(app, "--hours", args.hours, parse_hours, "a part of the day such as 22:00-06:00",
+             "FROM-TO", "Read only then, by the local clock; stop when it is over");
+  app.add_flag("--forget-missing", args.forget_missing,
+               "Images that are gone were meant to go: take them out of the catalogue");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
+  app.add_option("--html", args.html, "Write a page for people as well")->type_name("FILE");
+  app.add_option("--metrics", args.metrics,
+                 "Write a file for node_exporter's textfile collector as well")
+      ->type_name("FILE");
+  add_policy(app, args.policy);
+  add_run(app, args.run);
+}
+
 void add_measure(CLI::App& root, MeasureArgs& args) {
   CLI::App& app = *root.add_subcommand(
       "measure", "Say how large an output of convert would be, before making it");
@@ -409,6 +476,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   add_measure(app, measure);
   CheckArgs check;
   add_check(app, check);
+  ScrubArgs scrub;
+  add_scrub(app, scrub);
 
   try {
     app.parse(argc, argv);
@@ -425,6 +494,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   if (app.got_subcommand("commit")) return {Command(std::move(commit)), kExitDone};
   if (app.got_subcommand("rebase")) return {Command(std::move(rebase)), kExitDone};
   if (app.got_subcommand("check")) return {Command(std::move(check)), kExitDone};
+  if (app.got_subcommand("scrub")) return {Command(std::move(scrub)), kExitDone};
   if (app.got_subcommand("measure")) return {Command(std::move(measure)), kExitDone};
   return {Command(std::move(map)), kExitDone};
 }

@@ -5,6 +5,7 @@
 #include "engine/codec/crypto_digest.h"
 #include "engine/disk/disk.h"
 #include "tools/host.h"
+#include "tools/times.h"
 
 #include <cstdint>
 #include <optional>
@@ -86,6 +87,21 @@ struct CheckArgs {
   OutputForm form = OutputForm::human;
 };
 
+struct ScrubArgs {
+  std::vector<std::string> folders;
+  std::vector<std::string> raw;  // shell patterns
+  OpenPolicy policy;
+  RunArgs run;
+  std::string catalogue;  // empty: the default
+  std::optional<std::int64_t> within_seconds;
+  std::uint64_t bytes_per_second = 0;
+  std::optional<DayHours> hours;
+  bool forget_missing = false;
+  OutputForm form = OutputForm::human;
+  std::string html;     // empty: none
+  std::string metrics;  // empty: none
+};
+
 struct InfoArgs {
   ImageArgs image;
   OutputForm form = OutputForm::human;
@@ -123,7 +139,7 @@ struct RebaseArgs {
 };
 
 using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs,
-                             RebaseArgs, MeasureArgs, CompareArgs, CheckArgs>;
+                             RebaseArgs, MeasureArgs, CompareArgs, CheckArgs, ScrubArgs>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.
@@ -141,6 +157,7 @@ int run_check(const CheckArgs& args, Host& host);
 // REQUIRES of both: one image. Part of run_check().
 int run_repair(const CheckArgs& args, Host& host);
 int run_undo(const CheckArgs& args, Host& host);
+int run_scrub(const ScrubArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);
 int run_map(const MapArgs& args, Host& host);
 int run_create(const CreateArgs& args, Host& host);

@@ -31,4 +31,9 @@ inline constexpr int kExitNotChecked = 1;
 inline constexpr int kExitDamaged = 2;
 inline constexpr int kExitLeaks = 3;
 
+// Those of scrub.
+inline constexpr int kExitNotScrubbed = 1;
+inline constexpr int kExitBadImages = 2;
+inline constexpr int kExitOverdue = 3;
+
 }  // namespace grainmill

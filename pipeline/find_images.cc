@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pipeline/find_images.h"
+
+#include "engine/format/format.h"
+#include "engine/format/vmdk/open.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace grainmill {
+namespace {
+
+using Identity = std::pair<std::uint64_t, std::uint64_t>;  // device and inode
+
+class Finder {
+ public:
+  Finder(FileSystem& files, const FindOptions& options) : files_(files), options_(options) {}
+
+  Result<FoundImages> run() {
+    for (const std::string& folder : options_.folders) {
+      GM_TRY(std::string root, files_.canonical(folder));
+      GM_TRY(const std::vector<FolderEntry> entries, files_.entries(root));
+      found_.folders.push_back(root);
+      walk(root, entries);
+    }
+    // A folder and one below it may both be named.
+    std::ranges::sort(candidates_, {}, &Candidate::path);
+    const auto same = std::ranges::unique(candidates_, {}, &Candidate::path);
+    candidates_.erase(same.begin(), same.end());
+    for (Candidate& each : candidates_) look_into(each);
+    for (Candidate& each : candidates_)
+      if (!each.is_part && !parts_.contains(each.identity))
+        found_.images.push_back({std::move(each.path), std::move(each.format)});
+    return std::move(found_);
+  }
+
+ private:
+  struct Candidate {
+    std::string path;
+    std::string format;
+    Identity identity;
+    bool is_part = false;
+  };
+
+  void walk(const std::string& root, const std::vector<FolderEntry>& entries) {
+    std::vector<std::string> waiting;
+    add_all(root, entries, waiting);
+    while (!waiting.empty()) {
+      const std::string folder = std::move(waiting.back());
+      waiting.pop_back();
+      Result<std::vector<FolderEntry>> below = files_.entries(folder);
+      if (below)
+        add_all(folder, *below, waiting);
+      else
+        found_.failures.push_back(std::move(below).error());
+    }
+  }
+
+  void add_all(const std::string& folder, const std::vector<FolderEntry>& entries,
+               std::vector<std::string>& waiting) {
+    for (const FolderEntry& entry : entries) {
+      std::string path = folder.ends_with('/') ? folder + entry.name : folder + '/' + entry.name;
+      if (entry.kind == EntryKind::folder)
+        waiting.push_back(std::move(path));
+      else if (entry.kind == EntryKind::file)
+        add_file(std::move(path), entry.name);
+    }
+  }
+
+  void add_file(std::string path, const std::string& name) {
+    Result<std::string> format = format_of(path, name);
+    if (!format) {
+      // Removed since the folder was listed.
+      if (format.error().kind != ErrorKind::not_found)
+        found_.failures.push_back(std::move(format).error());
+      return;
+    }
+    if (!format->empty())
+      candidates_.push_back({std::move(path), *std::move(format), identity_, false});
+  }
+
+  // Empty for what is no image. detect_format() would also look for what it is instead.
+  Result<std::string> format_of(const std::string& path, const std::string& name) {
+    GM_TRY(const std::unique_ptr<File> file, files_.open_read(path));
+    GM_TRY(const FileInfo info, file->info());
+    identity_ = {info.device, info.inode};
+    head_.resize(kProbeBytes);
+    GM_TRY(const std::size_t size, file->read_at(0, head_));
+    head_.resize(size);
+    for (const Format& format : formats())
+      if (format.probe != nullptr && format.probe(head_)) return std::string(format.name);
+    const bool is_raw = std::ranges::any_of(options_.raw, [&](const std::string& pattern) {
+      return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+    });
+    return is_raw ? "raw" : "";
+  }
+
+  // Which files are parts of this one. One that cannot be opened is an image all the same, and for
+  // who checks it to speak of.
+  void look_into(Candidate& candidate) {
+    if (candidate.format == "raw") return;
+    DiskOptions disk;
+    disk.format = candidate.format;
+    disk.open = options_.open;
+    const Result<std::unique_ptr<Link>> link = open_link(files_, candidate.path, disk);
+    if (!link) {
+      candidate.is_part = link.error().kind == ErrorKind::unsupported &&
+                          vmdk::find_owner(files_, candidate.path).has_value();
+      return;
+    }
+    for (const File* file : (*link)->files()) {
+      const Result<FileInfo> info = file->info();
+      if (info && Identity(info->device, info->inode) != candidate.identity)
+        parts_.emplace(info->device, info->inode);
+    }
+  }
+
+  FileSystem& files_;
+  const FindOptions& options_;
+  FoundImages found_;
+  std::vector<Candidate> candidates_;
+  std::set<Identity> parts_;
+  std::vector<std::byte> head_;
+  Identity identity_;  // of the file that format_of() opened last
+};
+
+}  // namespace
+
+Result<FoundImages> find_images(FileSystem& files, const FindOptions& options) {
+  return Finder(files, options).run();
+}
+
+}  // namespace grainmill

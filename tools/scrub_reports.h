@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "pipeline/scrub.h"
+
+#include <string>
+
+namespace grainmill {
+
+// The forms of a scrub's report; docs/exit-status.md says what they hold.
+
+[[nodiscard]] std::string scrub_json(const ScrubReport& report);
+
+// One page that needs nothing else: no scripts, no other files, no network.
+[[nodiscard]] std::string scrub_html(const ScrubReport& report);
+
+// In Prometheus' text format, for node_exporter's textfile collector.
+[[nodiscard]] std::string scrub_metrics(const ScrubReport& report);
+
+// Text that is not UTF-8, such as a file's name may be, with U+FFFD for what is wrong in it.
+[[nodiscard]] std::string to_utf8(const std::string& text);
+
+}  // namespace grainmill
