@@ -195,7 +195,7 @@ class Scrub {
       GM_TRY(const bool has_verdict, catalogue_.has_verdict(report_.run, row->id));
       if (has_verdict) continue;
       bool done = false;
-      if (!run.must_stop()) {
+      if (report_.stop == ScrubStop::done && !run.must_stop()) {
         std::optional<std::set<std::uint64_t>> due;
         if (options_.within) due = due_[row->id];
         GM_TRY(done, scrub_image(run, *image, *row, due));
