@@ -50,8 +50,9 @@ p { margin: .25rem 0; }
 .badge.good { background: var(--good); } .badge.news { background: var(--news); }
 .badge.bad { background: var(--bad); } .badge.odd { background: var(--odd); }
 .badge, .badge.good, .badge.news, .badge.bad, .badge.odd { color: var(--on); }
-.card { background: var(--card); border: 1px solid var(--line); border-left: .3rem solid var(--bad);
-  border-radius: .5rem; padding: .75rem; margin: .75rem 0; }
+.card { background: var(--card); border: 1px solid var(--line); border-left: .3rem solid;
+  border-left-color: var(--bad); border-radius: .5rem; padding: .75rem; margin: .75rem 0; }
+.card.odd { border-left-color: var(--odd); color: var(--text); }
 .detail { overflow-wrap: anywhere; }
 .map { display: block; width: 100%; height: 1.5rem; margin: .5rem 0 0; background: var(--back);
   border: 1px solid var(--line); }
@@ -74,6 +75,11 @@ th, td { padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); ver
 </head>
 <body>
 )html";
+
+// The worst first.
+constexpr std::array kOrder = {Verdict::rotten,     Verdict::damaged, Verdict::missing,
+                               Verdict::unreadable, Verdict::changed, Verdict::fresh,
+                               Verdict::sound};
 
 struct Look {
   const char* style;
@@ -178,11 +184,12 @@ std::string range_list(const ScrubImage& image) {
 
 std::string card(const ScrubImage& image) {
   return fmt::format(
-      "<div class=\"card\">\n<p>{} <span class=\"path\">{}</span></p>\n"
+      "<div class=\"card {}\">\n<p>{} <span class=\"path\">{}</span></p>\n"
       "<p class=\"detail\">{}</p>\n"
-      "<p class=\"soft\">last proven good as a whole: {}; found on {}</p>\n{}{}</div>\n",
-      badge(image.verdict), escaped(image.path), escaped(image.detail),
-      date_or(image.proven, "never"), date_text(image.date), damage_map(image), range_list(image));
+      "<p class=\"soft\">last proven good as a whole: {}; seen on {}</p>\n{}{}</div>\n",
+      look_of(image.verdict).style == std::string_view("odd") ? "odd" : "", badge(image.verdict),
+      escaped(image.path), escaped(image.detail), date_or(image.proven, "never"),
+      date_text(image.date), damage_map(image), range_list(image));
 }
 
 // The oldest first, as one reads.
@@ -206,9 +213,6 @@ std::string row(const ScrubImage& image) {
 }
 
 std::string tiles(const ScrubReport& report) {
-  static constexpr std::array kOrder = {Verdict::rotten,     Verdict::damaged, Verdict::missing,
-                                        Verdict::unreadable, Verdict::changed, Verdict::fresh,
-                                        Verdict::sound};
   std::string text = "<div class=\"tiles\">\n";
   for (const Verdict verdict : kOrder) {
     const std::uint64_t count = report.count(verdict);
@@ -248,6 +252,22 @@ std::string header(const ScrubReport& report) {
   return text;
 }
 
+std::string cards(const ScrubReport& report) {
+  std::string text;
+  for (const Verdict verdict : kOrder)
+    for (const ScrubImage& image : report.images)
+      if (image.verdict == verdict && is_bad(verdict)) text += card(image);
+  return text.empty() ? "" : "<h2>To be seen to</h2>\n" + text;
+}
+
+std::string legend() {
+  std::string text;
+  for (const Verdict verdict : kOrder)
+    text += fmt::format("{}<b class=\"{}\">{}</b> {}", text.empty() ? "" : ", ",
+                        look_of(verdict).style, look_of(verdict).letter, verdict_name(verdict));
+  return fmt::format("<p class=\"soft\">History: {}; the last run is the last.</p>\n", text);
+}
+
 std::string failures(const ScrubReport& report) {
   if (report.failures.empty()) return "";
   std::string text = "<h2>Could not be looked at</h2>\n<ul>\n";
@@ -260,16 +280,12 @@ std::string failures(const ScrubReport& report) {
 
 std::string scrub_html(const ScrubReport& report) {
   std::string page = kHead + header(report) + promise(report) + tiles(report);
-  const auto is_bad_image = [](const ScrubImage& image) { return is_bad(image.verdict); };
-  if (std::ranges::any_of(report.images, is_bad_image)) page += "<h2>To be seen to</h2>\n";
-  for (const ScrubImage& image : report.images | std::views::filter(is_bad_image))
-    page += card(image);
-  page += failures(report);
+  page += cards(report) + failures(report);
   page +=
       "<h2>All images</h2>\n<table>\n<thead><tr><th>verdict</th><th>image</th><th>disk</th>"
       "<th>proven good since</th><th>history, to the last</th></tr></thead>\n<tbody>\n";
   for (const ScrubImage& image : report.images) page += row(image);
-  return page + "</tbody>\n</table>\n</body>\n</html>\n";
+  return page + "</tbody>\n</table>\n" + legend() + "</body>\n</html>\n";
 }
 
 }  // namespace grainmill
