@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/find_images.h"
 
+#include "engine/disk/parent.h"
 #include "engine/format/format.h"
 #include "engine/format/vmdk/open.h"
 
 #include <fnmatch.h>
 
 #include <algorithm>
+#include <iterator>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -31,9 +34,14 @@ class Finder {
     const auto same = std::ranges::unique(candidates_, {}, &Candidate::path);
     candidates_.erase(same.begin(), same.end());
     for (Candidate& each : candidates_) look_into(each);
+    std::ranges::move(raw_parents_, std::back_inserter(candidates_));
     for (Candidate& each : candidates_)
       if (!each.is_part && !parts_.contains(each.identity))
-        found_.images.push_back({std::move(each.path), std::move(each.format)});
+        found_.images.push_back({std::move(each.path), std::move(each.format), each.identity.first,
+                                 each.identity.second});
+    std::ranges::sort(found_.images, {}, &FoundImage::path);
+    const auto twice = std::ranges::unique(found_.images, {}, &FoundImage::path);
+    found_.images.erase(twice.begin(), twice.end());
     return std::move(found_);
   }
 
@@ -116,18 +124,39 @@ class Finder {
       if (info && Identity(info->device, info->inode) != candidate.identity)
         parts_.emplace(info->device, info->inode);
     }
+    if (const std::optional<ParentRef>& parent = (*link)->description().parent;
+        parent && parent->format == "raw")
+      add_raw_parent(candidate.path, *parent);
+  }
+
+  // Its own contents do not tell that it is one. Where it cannot be opened, its child is damaged.
+  void add_raw_parent(const std::string& child, const ParentRef& parent) {
+    const Result<std::unique_ptr<File>> file =
+        open_parent_file(files_, options_.open.policy, child, parent);
+    if (!file) return;
+    const Result<FileInfo> info = (*file)->info();
+    Result<std::string> path = files_.canonical((*file)->path());
+    const auto holds = [&](const std::string& folder) { return is_below(*path, folder); };
+    if (info && path && std::ranges::any_of(found_.folders, holds))
+      raw_parents_.push_back({*std::move(path), "raw", {info->device, info->inode}, false});
   }
 
   FileSystem& files_;
   const FindOptions& options_;
   FoundImages found_;
   std::vector<Candidate> candidates_;
+  std::vector<Candidate> raw_parents_;
   std::set<Identity> parts_;
   std::vector<std::byte> head_;
   Identity identity_;  // of the file that format_of() opened last
 };
 
 }  // namespace
+
+bool is_below(const std::string& path, const std::string& folder) {
+  return path.size() > folder.size() && path.starts_with(folder) &&
+         (folder.ends_with('/') || path[folder.size()] == '/');
+}
 
 Result<FoundImages> find_images(FileSystem& files, const FindOptions& options) {
   return Finder(files, options).run();

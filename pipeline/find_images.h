@@ -4,6 +4,7 @@
 #include "engine/disk/disk.h"
 #include "engine/io/file_system.h"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct FindOptions {
 struct FoundImage {
   std::string path;    // absolute, without symbolic links in it
   std::string format;  // the registry's name
+  std::uint64_t device = 0;
+  std::uint64_t inode = 0;
 };
 
 struct FoundImages {
@@ -27,9 +30,12 @@ struct FoundImages {
   std::vector<Error> failures;
 };
 
+// Whether a path is that of something in the folder, or anywhere below it.
+[[nodiscard]] bool is_below(const std::string& path, const std::string& folder);
+
 // The images in folders, by their content and never by their names (but raw ones). The files that a
-// descriptor names are parts of its image; a base and its snapshots are an image each. Fails where
-// one of the folders itself cannot be listed.
+// descriptor names are parts of its image; a base and its snapshots are an image each, a raw base
+// too if its snapshot says that it is raw. Fails where one of the folders itself cannot be listed.
 [[nodiscard]] Result<FoundImages> find_images(FileSystem& files, const FindOptions& options);
 
 }  // namespace grainmill

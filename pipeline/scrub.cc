@@ -14,13 +14,8 @@
 namespace grainmill {
 namespace {
 
-constexpr std::int64_t kDay = 24 * 60 * 60;
+constexpr std::int64_t kDay = 86400;
 constexpr std::size_t kHistory = 60;  // verdicts of an image in a report
-
-bool lies_in(const std::string& path, const std::string& folder) {
-  return path.size() > folder.size() && path.starts_with(folder) &&
-         (folder.ends_with('/') || path[folder.size()] == '/');
-}
 
 std::string joined(std::vector<std::string> folders) {
   std::ranges::sort(folders);
@@ -72,7 +67,7 @@ class Scrub {
     GM_TRY(std::vector<ImageRow> rows, catalogue_.images());
     for (ImageRow& row : rows) {
       const bool is_here = std::ranges::any_of(
-          found_.folders, [&](const std::string& folder) { return lies_in(row.path, folder); });
+          found_.folders, [&](const std::string& folder) { return is_below(row.path, folder); });
       if (!is_here) continue;
       std::vector<ChunkRow> chunks;
       if (row.manifest) {
@@ -107,20 +102,33 @@ class Scrub {
 
   Status note_absent(const ImageRow& row, const Error* failure) {
     if (failure == nullptr) absent_.insert(row.path);
+    GM_TRY(const std::string place, other_place(row));
     GM_CHECK(catalogue_.put_verdict(
         {.run = report_.run,
          .image = row.id,
          .date = now(),
          .verdict = failure != nullptr ? Verdict::unreadable : Verdict::missing,
-         .detail = failure != nullptr ? failure->to_string() : "is gone"},
+         .detail = failure != nullptr ? failure->to_string() : "is gone" + place},
         {}));
     return {};
+  }
+
+  // Where its file is now, if it was only moved: for people, for it is another image then.
+  Result<std::string> other_place(const ImageRow& row) {
+    if (!row.manifest) return "";
+    GM_TRY(const ManifestRow manifest, catalogue_.manifest(*row.manifest));
+    if (manifest.evidence.files.empty()) return "";
+    const FileStamp& file = manifest.evidence.files.front();
+    for (const FoundImage& image : found_.images)
+      if (image.inode == file.inode && image.device == file.device)
+        return fmt::format("; {} is the same file", image.path);
+    return "";
   }
 
   // Why an image was not found, if it is not because it is gone.
   [[nodiscard]] const Error* failure_of(const std::string& path) const {
     const auto found = std::ranges::find_if(found_.failures, [&](const Error& error) {
-      return error.path == path || lies_in(path, error.path);
+      return error.path == path || is_below(path, error.path);
     });
     return found == found_.failures.end() ? nullptr : &*found;
   }
@@ -166,6 +174,7 @@ class Scrub {
   // Between runs; a day where it is not known.
   [[nodiscard]] std::int64_t usual_interval(const std::vector<std::int64_t>& past) const {
     std::vector<std::int64_t> gaps;
+    gaps.reserve(past.size());
     std::int64_t later = report_.begun;
     for (const std::int64_t begun : past) gaps.push_back(std::exchange(later, begun) - begun);
     if (gaps.empty()) return kDay;
@@ -185,6 +194,7 @@ class Scrub {
     }
     std::ranges::stable_sort(keyed, {}, &std::pair<std::int64_t, const FoundImage*>::first);
     std::vector<const FoundImage*> order;
+    order.reserve(keyed.size());
     for (const auto& [oldest, image] : keyed) order.push_back(image);
     return order;
   }

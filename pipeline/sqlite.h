@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 struct sqlite3;
@@ -51,8 +52,8 @@ class Statement {
   struct Finalize {
     void operator()(sqlite3_stmt* statement) const;
   };
-  Statement(std::unique_ptr<sqlite3_stmt, Finalize> handle, const std::string& path)
-      : handle_(std::move(handle)), path_(path) {}
+  Statement(std::unique_ptr<sqlite3_stmt, Finalize> handle, std::string path)
+      : handle_(std::move(handle)), path_(std::move(path)) {}
 
   std::unique_ptr<sqlite3_stmt, Finalize> handle_;
   std::string path_;

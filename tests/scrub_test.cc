@@ -9,6 +9,7 @@
 #include "tests/fault/fault_file_system.h"
 #include "tests/support/layout.h"
 #include "tests/support/qcow2_builder.h"
+#include "tests/support/run_command.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
 
@@ -302,6 +303,43 @@ TEST_F(ScrubTest, FindsImagesByTheirContents) {
   EXPECT_EQ(names, (std::set<std::string>{"split.vmdk vmdk", "flat.vmdk vmdk", "delta.vmdk vmdk",
                                           "delta-000001.vmdk vmdk", "q.qcow2 qcow2",
                                           "deep/er/no suffix vmdk", "one.raw raw"}));
+}
+
+// Only the snapshot says that its base is a disk at all.
+TEST_F(ScrubTest, FindsRawBasesByTheirSnapshots) {
+  if (!has_command("qemu-img")) GTEST_SKIP() << "no qemu-img";
+  std::ofstream(folder_ / "base") << std::string(kGrain, 'x');
+  ASSERT_TRUE(run_command({"qemu-img", "create", "-q", "-f", "qcow2", "-b", "base", "-F", "raw",
+                           folder_ / "top.qcow2"})
+                  .ok());
+  EXPECT_EQ(verdict(run(), "base"), "new");
+  rot(folder_ / "base", 100);
+  const ScrubReport report = run();
+  EXPECT_EQ(verdict(report, "base"), "rotten");
+  EXPECT_EQ(verdict(report, "top.qcow2"), "sound");
+}
+
+// They are read as part of nothing: the folder was not named.
+TEST_F(ScrubTest, LeavesRawBasesElsewhereAlone) {
+  if (!has_command("qemu-img")) GTEST_SKIP() << "no qemu-img";
+  std::ofstream(dir_ / "base") << std::string(kGrain, 'x');
+  ASSERT_TRUE(run_command({"qemu-img", "create", "-q", "-f", "qcow2", "-b", dir_ / "base", "-F",
+                           "raw", folder_ / "top.qcow2"})
+                  .ok());
+  options_.find.open.policy.allow_any_path = true;
+  EXPECT_EQ(run().images.size(), 1U);
+  EXPECT_EQ(verdict(run(), "top.qcow2"), "sound");
+}
+
+TEST_F(ScrubTest, SaysWhereAMissingImageWasMovedTo) {
+  const BuiltDisk disk = build("disk", "64k:A");
+  run();
+  fs::rename(disk.path(), folder_ / "moved.vmdk");
+  const ScrubReport report = run();
+  EXPECT_EQ(verdict(report, "disk.vmdk"), "missing");
+  EXPECT_EQ(image(report, "disk.vmdk").detail,
+            "is gone; " + path("moved.vmdk") + " is the same file");
+  EXPECT_EQ(verdict(report, "moved.vmdk"), "new");
 }
 
 TEST_F(ScrubTest, AFileThatIsWrittenMeanwhileIsNeitherSoundNorRotten) {

@@ -175,7 +175,8 @@ void add_parsed(CLI::App& app, const std::string& name, T& value, Parse parse,
          [&value, parse, name, expected](const std::string& text) {
            const auto parsed = parse(text);
            if (!parsed) throw CLI::ValidationError(name, "'" + text + "' is not " + expected);
-           value = *parsed;
+           const auto plain = *parsed;
+           value = plain;
          },
          help)
       ->type_name(type);
