@@ -592,6 +592,24 @@ TEST_F(OpenNamedFile, OpensToWriteOnRequest) {
 
 using FileSystemTest = IoTest;
 
+TEST_F(FileSystemTest, TellsFoldersFromFilesWithoutFollowingLinks) {
+  const std::string folder = at("tree");
+  fs::create_directories(folder + "/below");
+  std::ofstream(folder + "/file") << "x";
+  fs::create_directory_symlink("below", folder + "/link");
+  ASSERT_EQ(::mkfifo((folder + "/pipe").c_str(), 0600), 0);
+  const auto entries = files_.entries(folder);
+  ASSERT_TRUE(IsOk(entries));
+  std::vector<std::pair<std::string, EntryKind>> found;
+  for (const FolderEntry& entry : *entries) found.emplace_back(entry.name, entry.kind);
+  const std::vector<std::pair<std::string, EntryKind>> expected = {{"below", EntryKind::folder},
+                                                                   {"file", EntryKind::file},
+                                                                   {"link", EntryKind::other},
+                                                                   {"pipe", EntryKind::other}};
+  EXPECT_EQ(found, expected);
+  EXPECT_TRUE(HasError(files_.entries(folder + "/file"), ErrorKind::not_found));
+}
+
 TEST_F(FileSystemTest, RemovesListsAndResolves) {
   put("f", "text");
   link("l", at("f"));
