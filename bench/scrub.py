@@ -1,4 +1,5 @@
-#!/usr/bin/python3
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Holds `grainmill scrub` against `xxhsum -H2` over the same files, on as many cores, in the page cache.
 
     bench/scrub.py [--program out/grainmill] [--folder /dev/shm] [--gib 4] [--rounds 9]

@@ -319,7 +319,7 @@ TEST_F(ScrubMany, KilledOnItsWayItEndsWithTheSameReport) {
     program.signal(SIGKILL);
     on_its_way += program.wait() == 128 + SIGKILL ? 1 : 0;
   }
-  EXPECT_GT(on_its_way, kills / 2);
+  EXPECT_GE(on_its_way, kills / 2);
   const nlohmann::json report = json(2);
   expect_right(report);
   EXPECT_EQ(timeless(report), timeless(whole));

@@ -30,8 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kGrain = 64 * kKiB;
-constexpr std::int64_t kHour = 60 * 60;
-constexpr std::int64_t kDay = 24 * kHour;
+constexpr std::int64_t kDay = 86400;
 
 class ScrubTest : public ::testing::Test {
  protected:
@@ -74,6 +73,7 @@ class ScrubTest : public ::testing::Test {
   }
   static std::vector<std::string> ranges(const ScrubImage& image) {
     std::vector<std::string> lines;
+    lines.reserve(image.flaws.size());
     for (const Flaw& flaw : image.flaws)
       lines.push_back(
           fmt::format("{} {:#x}+{:#x}", flaw_name(flaw.kind), flaw.guest_offset, flaw.length));

@@ -51,7 +51,7 @@ TEST(Times, TextsAreForPeople) {
   EXPECT_EQ(age_text(0), "a moment");
   EXPECT_EQ(age_text(60), "1 minute");
   EXPECT_EQ(age_text(7200), "2 hours");
-  EXPECT_EQ(age_text(7 * 86400), "7 days");
+  EXPECT_EQ(age_text(604800), "7 days");
   EXPECT_EQ(clock_text(6 * 60 + 5), "06:05");
 }
 
