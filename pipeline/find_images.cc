@@ -18,6 +18,12 @@ namespace {
 
 using Identity = std::pair<std::uint64_t, std::uint64_t>;  // device and inode
 
+bool matches(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::ranges::any_of(patterns, [&](const std::string& pattern) {
+    return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+  });
+}
+
 class Finder {
  public:
   Finder(FileSystem& files, const FindOptions& options) : files_(files), options_(options) {}
@@ -70,6 +76,7 @@ class Finder {
   void add_all(const std::string& folder, const std::vector<FolderEntry>& entries,
                std::vector<std::string>& waiting) {
     for (const FolderEntry& entry : entries) {
+      if (matches(entry.name, options_.exclude)) continue;
       std::string path = folder.ends_with('/') ? folder + entry.name : folder + '/' + entry.name;
       if (entry.kind == EntryKind::folder)
         waiting.push_back(std::move(path));
@@ -100,9 +107,7 @@ class Finder {
     head_.resize(size);
     for (const Format& format : formats())
       if (format.probe != nullptr && format.probe(head_)) return std::string(format.name);
-    const bool is_raw = std::ranges::any_of(options_.raw, [&](const std::string& pattern) {
-      return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
-    });
+    const bool is_raw = matches(name, options_.raw);
     return is_raw ? "raw" : "";
   }
 
@@ -136,8 +141,7 @@ class Finder {
     if (!file) return;
     const Result<FileInfo> info = (*file)->info();
     Result<std::string> path = files_.canonical((*file)->path());
-    const auto holds = [&](const std::string& folder) { return is_below(*path, folder); };
-    if (info && path && std::ranges::any_of(found_.folders, holds))
+    if (info && path && is_in_scope(*path, found_.folders, options_.exclude))
       raw_parents_.push_back({*std::move(path), "raw", {info->device, info->inode}, false});
   }
 
@@ -156,6 +160,21 @@ class Finder {
 bool is_below(const std::string& path, const std::string& folder) {
   return path.size() > folder.size() && path.starts_with(folder) &&
          (folder.ends_with('/') || path[folder.size()] == '/');
+}
+
+bool is_in_scope(const std::string& path, const std::vector<std::string>& folders,
+                 const std::vector<std::string>& exclude) {
+  return std::ranges::any_of(folders, [&](const std::string& folder) {
+    if (!is_below(path, folder)) return false;
+    // Each name behind the folder, as the walk meets them.
+    std::size_t begin = folder.size() + (folder.ends_with('/') ? 0 : 1);
+    while (true) {
+      const std::size_t end = std::min(path.find('/', begin), path.size());
+      if (matches(path.substr(begin, end - begin), exclude)) return false;
+      if (end == path.size()) return true;
+      begin = end + 1;
+    }
+  });
 }
 
 Result<FoundImages> find_images(FileSystem& files, const FindOptions& options) {

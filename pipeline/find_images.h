@@ -13,6 +13,7 @@ namespace grainmill {
 struct FindOptions {
   std::vector<std::string> folders;  // with all below them; symbolic links are not followed
   std::vector<std::string> raw;      // names (shell patterns) of disks that nothing gives away
+  std::vector<std::string> exclude;  // names (shell patterns) of files and folders to leave alone
   OpenOptions open;
 };
 
@@ -32,6 +33,10 @@ struct FoundImages {
 
 // Whether a path is that of something in the folder, or anywhere below it.
 [[nodiscard]] bool is_below(const std::string& path, const std::string& folder);
+
+// Whether a path is below one of the folders (FoundImages::folders) and not excluded.
+[[nodiscard]] bool is_in_scope(const std::string& path, const std::vector<std::string>& folders,
+                               const std::vector<std::string>& exclude);
 
 // The images in folders, by their content and never by their names (but raw ones). The files that a
 // descriptor names are parts of its image; a base and its snapshots are an image each, a raw base

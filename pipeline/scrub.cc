@@ -66,8 +66,7 @@ class Scrub {
   Status load() {
     GM_TRY(std::vector<ImageRow> rows, catalogue_.images());
     for (ImageRow& row : rows) {
-      const bool is_here = std::ranges::any_of(
-          found_.folders, [&](const std::string& folder) { return is_below(row.path, folder); });
+      const bool is_here = is_in_scope(row.path, found_.folders, options_.find.exclude);
       if (!is_here) continue;
       std::vector<ChunkRow> chunks;
       if (row.manifest) {

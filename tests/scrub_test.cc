@@ -331,6 +331,21 @@ TEST_F(ScrubTest, LeavesRawBasesElsewhereAlone) {
   EXPECT_EQ(verdict(run(), "top.qcow2"), "sound");
 }
 
+// ... and is not missing what it does not look at.
+TEST_F(ScrubTest, LeavesAloneWhatIsExcluded) {
+  build("disk", "64k:A");
+  build("scratch", "64k:A");
+  fs::create_directories(folder_ / "old/er");
+  fs::rename(build("deep", "64k:A").path(), folder_ / "old/er/deep.vmdk");
+  EXPECT_EQ(run().images.size(), 3U);
+  options_.find.exclude = {"scratch*", "old"};
+  const ScrubReport report = run();
+  ASSERT_EQ(report.images.size(), 1U);
+  EXPECT_EQ(verdict(report, "disk.vmdk"), "sound");
+  options_.find.exclude = {};
+  EXPECT_EQ(run().count(Verdict::sound), 3U);
+}
+
 TEST_F(ScrubTest, SaysWhereAMissingImageWasMovedTo) {
   const BuiltDisk disk = build("disk", "64k:A");
   run();

@@ -343,6 +343,12 @@ void add_scrub(CLI::App& root, ScrubArgs& args) {
       ->type_name("PATTERN")
       ->take_all()
       ->allow_extra_args(false);
+  app.add_option(
+         "--exclude", args.exclude,
+         "Files and folders of such names are left alone (a shell pattern); may be repeated")
+      ->type_name("PATTERN")
+      ->take_all()
+      ->allow_extra_args(false);
   add_parsed(app, "--within", args.within_seconds, parse_duration, "a time such as 7d, 12h or 90m",
              "TIME",
              "Read each byte at least once in this time, the oldest first (default: in every run)");

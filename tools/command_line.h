@@ -89,7 +89,8 @@ struct CheckArgs {
 
 struct ScrubArgs {
   std::vector<std::string> folders;
-  std::vector<std::string> raw;  // shell patterns
+  std::vector<std::string> raw;      // shell patterns
+  std::vector<std::string> exclude;  // as well
   OpenPolicy policy;
   RunArgs run;
   std::string catalogue;  // empty: the default

@@ -131,6 +131,7 @@ ScrubOptions scrub_options(const ScrubArgs& args, ProgressReporter& progress, Ho
   ScrubOptions options;
   options.find.folders = args.folders;
   options.find.raw = args.raw;
+  options.find.exclude = args.exclude;
   options.find.open.policy = args.policy;
   options.graph = graph_options(args.run, progress, host);
   options.within = args.within_seconds;
