@@ -27,8 +27,7 @@ const std::array<Format, 3> kFormats = {{
      &vmdk::make_sink, &vmdk::plan_repair, vmdk::kSettingsHelp, true},
     {"qcow2", "QEMU's disk image, version 2 or 3, with its backing files", &qcow2::probe,
      &qcow2::open, &qcow2::make_sink, nullptr, qcow2::kSettingsHelp, true},
-    {"raw", "the guest disk byte by byte", nullptr, &raw::open, &raw::make_sink, nullptr,
-     ""},
+    {"raw", "the guest disk byte by byte", nullptr, &raw::open, &raw::make_sink, nullptr, ""},
 }};
 
 }  // namespace
