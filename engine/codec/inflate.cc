@@ -69,9 +69,8 @@ std::size_t Inflater::zlib_length(std::span<const std::byte> in, std::span<std::
                                   std::size_t& produced) {
   produced = 0;
   std::size_t length = 0;
-  const libdeflate_result result =
-      libdeflate_zlib_decompress_ex(state_->decompressor.get(), in.data(), in.size(), out.data(),
-                                    out.size(), &length, &produced);
+  const libdeflate_result result = libdeflate_zlib_decompress_ex(
+      state_->decompressor.get(), in.data(), in.size(), out.data(), out.size(), &length, &produced);
   return result == LIBDEFLATE_SUCCESS ? length : 0;
 }
 
