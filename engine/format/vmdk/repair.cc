@@ -236,12 +236,27 @@ class LinkRepair {
                                           align_up(header->capacity_bytes(), header->grain_bytes()))
       return {};
     GM_TRY(const FileInfo info, file.info());
+    if (!is_of_usual_size(*header, info.size_bytes)) {
+      plan_.doubts.push_back(fail(ErrorKind::corrupt, file.path(), 12,
+                                  "by the header, its grains or tables are larger than those of "
+                                  "any disk: the header is damaged")
+                                 .error());
+      return {};
+    }
     const DamagedTables tables{file, *header, info.size_bytes, has_parent()};
     if (header->compressed()) return repair_stream(tables, plan_);
     if (sound && !header->unclean_shutdown) return {};
     GM_CHECK(repair_tables(tables, plan_));
     if (header->unclean_shutdown) take_mark_away(file);
     return {};
+  }
+
+  // A crafted header must not take all memory.
+  static bool is_of_usual_size(const HostedHeader& header, std::uint64_t file_bytes) {
+    constexpr std::uint64_t kLargestGrain = 16 * kMiB;
+    const std::uint64_t tables =
+        ceil_div(ceil_div(header.capacity_sectors, header.grain_sectors), header.entries_per_table);
+    return header.grain_bytes() <= kLargestGrain && tables <= file_bytes / 4;
   }
 
   void take_mark_away(const File& file) {

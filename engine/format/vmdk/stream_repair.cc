@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -240,11 +241,21 @@ class StreamRepair {
     return first != expected_.end() && first->first < (table + 1) * entries_;
   }
 
+  [[nodiscard]] Result<bool> fits_wholly(std::uint64_t sector, std::uint64_t table) const {
+    if (!may_hold_table(sector)) return false;
+    GM_TRY(const Words words, read_table(sector));
+    const auto grains = std::distance(expected_.lower_bound(table * entries_),
+                                      expected_.lower_bound((table + 1) * entries_));
+    return grains != 0 && fit(words, table) == grains;
+  }
+
   Status place_tables(Directory& directory) {
     std::uint64_t base = common_base(directory.tables, stride_);
     for (std::uint64_t table = 0; table < tables_; ++table) {
       const std::uint64_t old = directory.tables[table];
       if (old == 0 && !has_grains(table)) continue;
+      GM_TRY(const bool fits, fits_wholly(old, table));
+      if (fits) continue;
       std::vector<std::uint64_t> places{old};
       if (base != 0) places.push_back(base + table * stride_);
       // Tables in front lie behind their directory.
