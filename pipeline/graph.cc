@@ -91,7 +91,11 @@ class Mill {
 
   void digest_unit(Unit& unit) {
     digest(unit, options_.crypto);
-    if (!unit.status && options_.collect_errors) salvage(unit, map_, options_.crypto);
+    if (unit.status || !options_.collect_errors) return;
+    if (sink_ != nullptr)
+      give_up(unit);
+    else
+      salvage(unit, map_, options_.crypto);
   }
 
   void place_unit(Unit& unit) {

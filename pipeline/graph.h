@@ -23,8 +23,11 @@ struct GraphOptions {
   unsigned threads = 0;  // 0: as many as there are processors. Does not change the output
   std::uint64_t memory_bytes = 64 * kMiB;  // for payload, at most. Does not change the output
   CryptoAlgorithm crypto = CryptoAlgorithm::none;
-  GuestRange range{};           // read only this, which must suit the units: whole GiB always do
-  bool collect_errors = false;  // log what cannot be read and go on, instead of stopping
+  GuestRange range{};  // read only this, which must suit the units: whole GiB always do
+  // Log what cannot be read and go on, instead of stopping. With a sink, all of a unit (256 KiB, as
+  // a rule) with an error in it is logged as unreadable, and nothing of it is given to the sink but
+  // that it is zeros: who wants the rest of it reads it again.
+  bool collect_errors = false;
   const std::atomic<bool>* cancelled = nullptr;      // set it from anywhere to stop soon
   std::function<void(const Progress&)> on_progress;  // called often, from one thread at a time
 };

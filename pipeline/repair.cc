@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/repair.h"
 
-#include "engine/disk/parent.h"
-#include "engine/format/format.h"
-#include "engine/io/patched_files.h"
+#include "pipeline/chain_repair.h"
 #include "pipeline/undo_journal.h"
 
 #include <fmt/format.h>
@@ -20,21 +18,24 @@ namespace {
 class Repair {
  public:
   Repair(FileSystem& files, const RepairOptions& options)
-      : files_(files), options_(options), image_(options.check.image), repaired_(files) {}
+      : files_(files), options_(options), image_(options.check.image), plan_(files) {}
 
   Result<RepairReport> run() {
     GM_CHECK(refuse_unfinished());
-    GM_CHECK(plan_chain());
-    report_.corrections = corrections_.size();
+    GM_CHECK(
+        plan_chain_repair(files_, image_, {options_.check.disk, options_.accept_parent}, plan_));
+    for (const Error& doubt : plan_.doubts) options_.on_doubt(doubt);
+    report_.doubts = plan_.doubts.size();
+    report_.corrections = plan_.corrections.size();
     CheckOptions quiet = options_.check;
     quiet.on_finding = [](const Finding&) {};
     GM_TRY(report_.before, check(files_, quiet));
-    for (const Correction& correction : corrections_) options_.on_correction(correction);
-    if (corrections_.empty()) {
+    for (const Correction& correction : plan_.corrections) options_.on_correction(correction);
+    if (plan_.corrections.empty()) {
       GM_TRY(report_.after, check(files_, options_.check));
       return report_;
     }
-    GM_TRY(report_.after, check(repaired_, options_.write ? quiet : options_.check));
+    GM_TRY(report_.after, check(plan_.repaired, options_.write ? quiet : options_.check));
     if (report_.after.damage + report_.after.unchecked >
         report_.before.damage + report_.before.unchecked)
       return fail(ErrorKind::corrupt, image_,
@@ -63,45 +64,11 @@ class Repair {
                             image_));
   }
 
-  // The links from the top on, as far as they can be opened once they are repaired.
-  Status plan_chain() {
-    std::string path = image_;
-    DiskOptions disk = options_.check.disk;
-    for (std::size_t depth = 0; depth < Disk::kMaxDepth; ++depth) {
-      GM_CHECK(plan_link(path, disk));
-      const Result<std::unique_ptr<Link>> link = open_link(repaired_, path, disk);
-      if (!link || !(*link)->description().parent) return {};
-      const ParentRef& parent = *(*link)->description().parent;
-      const auto file = open_parent_file(files_, disk.open.policy, path, parent);
-      if (!file) return {};
-      path = (*file)->path();
-      disk.format = parent.format;
-    }
-    return {};
-  }
-
-  Status plan_link(const std::string& path, const DiskOptions& disk) {
-    const Format* format = format_by_name(disk.format);
-    if (disk.format.empty()) {
-      GM_TRY(const std::unique_ptr<File> file, files_.open_read(path));
-      GM_TRY(format, detect_format(*file, files_));
-    }
-    if (format == nullptr || format->plan_repair == nullptr) return {};
-    GM_TRY(RepairPlan plan, format->plan_repair(files_, path, disk.open));
-    for (const Error& doubt : plan.doubts) options_.on_doubt(doubt);
-    report_.doubts += plan.doubts.size();
-    for (Correction& correction : plan.corrections) {
-      GM_CHECK(repaired_.add(correction.path, correction.patch));
-      corrections_.push_back(std::move(correction));
-    }
-    return {};
-  }
-
   Status write() {
     // The images of the chain, kept from other writers until all is done.
     std::map<std::string, std::unique_ptr<File>> open;
     std::vector<UndoEntry> undo;
-    for (const Correction& correction : corrections_) {
+    for (const Correction& correction : plan_.corrections) {
       std::unique_ptr<File>& file = open[correction.path];
       if (!file) {
         GM_TRY(file, files_.open_write(correction.path));
@@ -115,7 +82,7 @@ class Repair {
           {std::move(absolute), info.size_bytes, {correction.patch.offset, std::move(old)}});
     }
     GM_CHECK(write_undo_journal(files_, repair_journal_path(image_), undo));
-    for (const Correction& correction : corrections_)
+    for (const Correction& correction : plan_.corrections)
       GM_CHECK(open[correction.path]->write_at(correction.patch.offset, correction.patch.bytes));
     for (const auto& [path, file] : open) GM_CHECK(file->sync());
     return {};
@@ -124,8 +91,7 @@ class Repair {
   FileSystem& files_;
   const RepairOptions& options_;
   std::string image_;
-  PatchedFiles repaired_;
-  std::vector<Correction> corrections_;
+  ChainRepair plan_;
   RepairReport report_;
 };
 

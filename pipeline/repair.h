@@ -15,7 +15,8 @@ namespace grainmill {
 
 struct RepairOptions {
   CheckOptions check;  // the image; its on_finding hears what will be, or is, left of the damage
-  bool write = false;  // false: nothing is changed
+  bool accept_parent = false;  // where content IDs do not match: the parent found is the right one
+  bool write = false;          // false: nothing is changed
   std::function<void(const Correction&)> on_correction = [](const Correction&) {};
   std::function<void(const Error&)> on_doubt = [](const Error&) {};
 };

@@ -134,7 +134,7 @@ void encode(Unit& unit, const SinkShape& shape) {
   piece.guest_offset = unit.guest_offset;
   piece.length = unit.length;
   piece.zero = unit.zero || std::ranges::all_of(unit.records, [](const GrainRecord& record) {
-                 return record.kind == GrainRecord::Kind::zero;
+                 return record.kind != GrainRecord::Kind::data;
                });
   if (!piece.zero) {
     const std::uint64_t padded = align_up(unit.length, shape.unit_bytes);
@@ -173,12 +173,16 @@ void write(Unit& unit) {
   }
 }
 
+void give_up(Unit& unit) {
+  unit.records.assign(digest_grains(unit), {GrainRecord::Kind::unreadable, {}});
+  unit.grain_errors.assign(unit.records.size(), unit.status.error());
+  unit.status = {};
+}
+
 void salvage(Unit& unit, const ChainMap& map, CryptoAlgorithm algorithm) {
   if (unit.extents.empty()) {
-    unit.records.assign(digest_grains(unit), {GrainRecord::Kind::unreadable, {}});
+    give_up(unit);
     unit.leaves.assign(unit.records.size() * crypto_digest_bytes(algorithm), std::byte{0});
-    unit.grain_errors.assign(unit.records.size(), unit.status.error());
-    unit.status = {};
     return;
   }
   const ExtentList all = std::move(unit.extents);

@@ -39,4 +39,7 @@ void write(Unit& unit);
 // from its neighbours. A unit without extents is lost as a whole.
 void salvage(Unit& unit, const ChainMap& map, CryptoAlgorithm algorithm);
 
+// After a failure: all of the unit is unreadable, and reads as zeros.
+void give_up(Unit& unit);
+
 }  // namespace grainmill

@@ -147,11 +147,14 @@ class Checker {
 }  // namespace
 
 int run_check(const CheckArgs& args, Host& host) {
-  if (args.repair || args.undo) {
-    if (args.images.size() == 1) return args.undo ? run_undo(args, host) : run_repair(args, host);
+  if (args.repair || args.undo || !args.salvage.empty()) {
+    if (args.images.size() == 1) {
+      if (args.undo) return run_undo(args, host);
+      return args.repair ? run_repair(args, host) : run_salvage(args, host);
+    }
     report_failure(fail(ErrorKind::invalid_argument, "",
-                        "one image at a time is repaired: give one, with its snapshots it is still "
-                        "one")
+                        "one image at a time is repaired or salvaged: give one, with its snapshots "
+                        "it is still one")
                        .error(),
                    args.run.progress, host);
     return kExitNotChecked;

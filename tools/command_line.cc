@@ -34,12 +34,20 @@ contents differ. compare and check have those of qemu-img, scrub has its own: th
 constexpr const char* kCheckFooter =
     R"(Tables, headers and descriptors are held against each other and against the files; all compressed grains are
 inflated. What is stored plainly has no checksum in the image: `verify` checks it, against the manifest of a
-conversion. Nothing is written without --repair --yes. Each finding says how bad it is: damage; unchecked (it could not be read); leak
-(space that nothing uses); suspicious; cosmetic.
+conversion. Images are not written without --repair --yes. Each finding says how bad it is: damage; unchecked (it
+could not be read); leak (space that nothing uses); suspicious; cosmetic.
 --repair puts VMDKs right from what is whole of them: the other copy of the tables, the addresses that compressed
 grains have, header and footer. What nothing decides is left as it is, and said. The image is checked as it would be
 before anything is written; the old bytes are kept in IMAGE.undo until it was checked as it is.
-Exit status: 0 sound; 1 could not be checked; 2 damage; 3 leaks only.)";
+--salvage reads an image as --repair would leave it, and around what cannot be read: zeros stand there. RAW.map, in the
+format of GNU ddrescue, says of each range whether it is read (+), read although the tables contradict each other
+there (/), or missing (-).
+Exit status: 0 sound (--salvage: all of it was read); 1 could not be checked; 2 damage; 3 leaks only.
+
+Examples:
+  grainmill check *.vmdk                        is anything wrong with these images, or their snapshots?
+  grainmill check --repair disk.vmdk            can it be put right? (--yes does it)
+  grainmill check --salvage disk.raw disk.vmdk  save what can be saved)";
 
 constexpr const char* kScrubFooter =
     R"(Each image gets one verdict: sound; changed (its contents differ, and CID, mtime or size say that someone wrote
@@ -321,8 +329,19 @@ void add_check(CLI::App& root, CheckArgs& args) {
   app.add_flag("--yes", args.yes,
                "Write the repair; IMAGE.undo can take it back until it is proven")
       ->needs(repair);
-  app.add_flag("--undo", args.undo, "Take a repair back that left its journal, IMAGE.undo")
-      ->excludes(repair);
+  app.add_flag("--accept-parent", args.accept_parent,
+               "Where the content ID of a parent is not the one that its snapshot expects: the "
+               "parent is the right one, and the snapshot's parentCID is what is repaired")
+      ->needs(repair);
+  CLI::Option* const undo =
+      app.add_flag("--undo", args.undo, "Take a repair back that left its journal, IMAGE.undo")
+          ->excludes(repair);
+  app.add_option("--salvage", args.salvage,
+                 "Write all that can still be read to a raw disk, and to RAW.map what is missing; "
+                 "the image stays as it is")
+      ->type_name("RAW")
+      ->excludes(repair)
+      ->excludes(undo);
   add_choice(app, "--output", args.form, kOutputForms, "Form of the report");
   add_run(app, args.run);
 }

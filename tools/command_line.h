@@ -84,6 +84,8 @@ struct CheckArgs {
   bool repair = false;
   bool yes = false;   // write the repair
   bool undo = false;  // take it back
+  bool accept_parent = false;
+  std::string salvage;  // the raw disk to write; empty: none
   OutputForm form = OutputForm::human;
 };
 
@@ -157,6 +159,7 @@ int run_compare(const CompareArgs& args, Host& host);
 int run_check(const CheckArgs& args, Host& host);
 // REQUIRES of both: one image. Part of run_check().
 int run_repair(const CheckArgs& args, Host& host);
+int run_salvage(const CheckArgs& args, Host& host);
 int run_undo(const CheckArgs& args, Host& host);
 int run_scrub(const ScrubArgs& args, Host& host);
 int run_info(const InfoArgs& args, Host& host);

@@ -26,6 +26,7 @@ class RepairPrinter {
   RepairOptions options(const std::string& image) {
     RepairOptions options;
     options.write = args_.yes;
+    options.accept_parent = args_.accept_parent;
     options.check.image = image;
     options.check.disk = args_.image.disk;
     options.check.quick = args_.quick;

@@ -40,7 +40,8 @@ class ChainOpener {
       if (Status same = compare_ids(parent, **link); !same)
         GM_CHECK(findings_.add({.code = "content-id",
                                 .what = std::move(same).error(),
-                                .repair = "`grainmill rebase -u`, if this is the parent"}));
+                                .repair = "`grainmill check --repair --accept-parent`, if this is "
+                                          "the parent as it was"}));
       if (Status added = add(*std::move(link)); !added) {
         GM_CHECK(findings_.add({.code = "cycle", .what = std::move(added).error()}));
         break;
@@ -190,10 +191,14 @@ Result<Disk> Disk::open(FileSystem& files, const std::string& path, const DiskOp
   return disk;
 }
 
+Disk Disk::of_links(std::vector<std::unique_ptr<Link>> links) {
+  return Disk(std::move(links), false);
+}
+
 Disk Disk::of_link(std::unique_ptr<Link> link) {
   std::vector<std::unique_ptr<Link>> links;
   links.push_back(std::move(link));
-  return Disk(std::move(links), false);
+  return of_links(std::move(links));
 }
 
 Status Disk::check() const {

@@ -56,7 +56,10 @@ class Disk {
   [[nodiscard]] static Result<Disk> open(FileSystem& files, const std::string& path,
                                          const DiskOptions& options);
 
-  // A disk of this link alone, to be read: what its parents hold reads as zeros.
+  // A disk of these links, as open_chain() found them, to be read. What the parents hold that are
+  // not among them reads as zeros. REQUIRES: there is one.
+  [[nodiscard]] static Disk of_links(std::vector<std::unique_ptr<Link>> links);
+  // The same of this link alone.
   [[nodiscard]] static Disk of_link(std::unique_ptr<Link> link);
 
   [[nodiscard]] const ChainMap& map() const { return *map_; }

@@ -40,6 +40,9 @@ struct OpenOptions {
   // Other links hide parts of this one, so reading the disk does not read all that it stores: what
   // is otherwise noticed when a grain is read, its check() looks for.
   bool partly_hidden = false;
+  // To save what can be saved: damage without which the rest can be read is told here instead of
+  // failing, and mapping what is lost by it fails. Only to read.
+  Findings* tolerate = nullptr;
 };
 
 // The content ID of no disk: what a link without a parent says of it.
@@ -182,6 +185,10 @@ struct Format {
   // where something cannot be read. Null: not known for this format.
   Result<RepairPlan> (*plan_repair)(FileSystem& files, const std::string& path,
                                     const OpenOptions& options) = nullptr;
+  // The change that makes the image at `path` expect this content ID of its parent. Null: images of
+  // this format expect none.
+  Result<Correction> (*plan_parent_id)(FileSystem& files, const std::string& path,
+                                       std::uint32_t id) = nullptr;
   std::string_view settings_help;  // for people: what `settings` may hold
   bool whole_sectors = false;      // its disks have no size but multiples of 512 bytes
 };

@@ -5,6 +5,7 @@
 #include "engine/format/raw/open.h"
 #include "engine/format/raw/sink.h"
 #include "engine/format/strangers.h"
+#include "engine/format/vmdk/descriptor_repair.h"
 #include "engine/format/vmdk/open.h"
 #include "engine/format/vmdk/options.h"
 #include "engine/format/vmdk/repair.h"
@@ -24,10 +25,11 @@ namespace {
 // The one table of formats. A new format is a folder beside this file and a line here.
 const std::array<Format, 3> kFormats = {{
     {"vmdk", "VMware virtual disk, any kind, with its snapshots", &vmdk::probe, &vmdk::open,
-     &vmdk::make_sink, &vmdk::plan_repair, vmdk::kSettingsHelp, true},
+     &vmdk::make_sink, &vmdk::plan_repair, &vmdk::plan_parent_id, vmdk::kSettingsHelp, true},
     {"qcow2", "QEMU's disk image, version 2 or 3, with its backing files", &qcow2::probe,
-     &qcow2::open, &qcow2::make_sink, nullptr, qcow2::kSettingsHelp, true},
-    {"raw", "the guest disk byte by byte", nullptr, &raw::open, &raw::make_sink, nullptr, ""},
+     &qcow2::open, &qcow2::make_sink, nullptr, nullptr, qcow2::kSettingsHelp, true},
+    {"raw", "the guest disk byte by byte", nullptr, &raw::open, &raw::make_sink, nullptr, nullptr,
+     ""},
 }};
 
 }  // namespace

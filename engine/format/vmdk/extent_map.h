@@ -58,11 +58,15 @@ struct ExtentClaim {
 // ZERO and NOACCESS extents.
 [[nodiscard]] std::unique_ptr<ExtentMap> make_zero_map();
 
-// FLAT and VMFS extents: `offset` bytes into the file.
+// What cannot be opened: mapping any of it fails with `why`.
+[[nodiscard]] std::unique_ptr<ExtentMap> make_lost_map(Error why);
+
+// FLAT and VMFS extents: `offset` bytes into the file. Fails where the file ends earlier than is
+// claimed, unless that is tolerated: reading behind its end then fails.
 [[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file,
                                                                std::uint64_t offset,
                                                                const ExtentClaim& claim,
-                                                               OpenMode mode);
+                                                               const OpenOptions& options);
 
 // Hosted sparse extents (KDMV), plain and stream-optimised.
 [[nodiscard]] Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,

@@ -78,6 +78,12 @@ LinkDescription describe(const Descriptor& descriptor, std::string_view text,
   return description;
 }
 
+// What the operating system or the image does not give; not what the user or the policy forbids.
+bool is_damage(const Error& error) {
+  return error.kind == ErrorKind::io || error.kind == ErrorKind::not_found ||
+         error.kind == ErrorKind::corrupt;
+}
+
 // Which reader a part of a disk that was opened by itself belongs to.
 std::unexpected<Error> refuse_part(FileSystem& files, const File& file, std::string_view what) {
   const std::optional<std::string> owner = find_owner(files, file.path());
@@ -91,41 +97,84 @@ std::unexpected<Error> refuse_part(FileSystem& files, const File& file, std::str
                   what));
 }
 
-// A monolithic sparse disk: header, descriptor and grains in one file. The file name in the
-// descriptor is not used, so a renamed image opens and a crafted one names nothing.
-Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSystem& files,
-                                              const OpenOptions& options) {
-  std::array<std::byte, kSectorBytes> sector{};
-  GM_CHECK(file->read_exact_at(0, sector));
-  GM_TRY(const HostedHeader header, parse_hosted_header(sector, file->path(), 0));
-  if (header.descriptor_sector == 0) return refuse_part(files, *file, "one part of a split disk");
-  GM_TRY(const std::string text, read_embedded_text(*file, header));
-  if (text.empty() || text.front() == '\0')
-    return refuse_part(files, *file, "one part of a split disk");
+// Whether there is no descriptor inside, as in the parts of split disks.
+bool is_part(const File& file, const HostedHeader& header) {
+  if (header.descriptor_sector == 0) return true;
+  const Result<std::string> text = read_embedded_text(file, header);
+  return text && (text->empty() || text->front() == '\0');
+}
 
+struct EmbeddedDescriptor {
+  std::string text;
+  Descriptor parsed;
+};
+
+// The file name in the descriptor is not used, so a renamed image opens and a crafted one names
+// nothing.
+Result<EmbeddedDescriptor> read_embedded(const File& file, FileSystem& files,
+                                         const HostedHeader& header) {
+  if (is_part(file, header)) return refuse_part(files, file, "one part of a split disk");
+  GM_TRY(std::string text, read_embedded_text(file, header));
   const std::uint64_t text_offset = header.descriptor_sector * kSectorBytes;
-  GM_TRY(const Descriptor descriptor, parse_descriptor(text, file->path(), text_offset));
-  GM_CHECK(check_descriptor(descriptor, file->path(), text_offset));
+  GM_TRY(Descriptor descriptor, parse_descriptor(text, file.path(), text_offset));
+  GM_CHECK(check_descriptor(descriptor, file.path(), text_offset));
   if (descriptor.extents.size() != 1 || descriptor.extents.front().type != "SPARSE")
-    return fail(ErrorKind::corrupt, file->path(), text_offset,
+    return fail(ErrorKind::corrupt, file.path(), text_offset,
                 fmt::format("embedded descriptor (createType '{}') names other extents than this "
                             "file itself: expected exactly "
                             "one SPARSE extent",
                             descriptor.create_type));
   if (is_stream_optimized(descriptor) && !header.compressed())
     return fail(
-        ErrorKind::corrupt, file->path(), 8,
+        ErrorKind::corrupt, file.path(), 8,
         fmt::format("header flags {:#x} say uncompressed, the descriptor says streamOptimized",
                     header.flags));
+  return EmbeddedDescriptor{std::move(text), std::move(descriptor)};
+}
 
-  const ExtentLine& line = descriptor.extents.front();
+// Without a descriptor: what header and tables say, as of a disk without a parent.
+Result<std::unique_ptr<Link>> open_undescribed(std::unique_ptr<File> file,
+                                               const HostedHeader& header, Error why,
+                                               const OpenOptions& options) {
+  why.message +=
+      "; read by its header and tables alone: where they hold nothing, those of a parent may have "
+      "been";
+  GM_CHECK(options.tolerate->add({.code = "open", .what = std::move(why)}));
+  ExtentLine line;
+  line.sectors = header.capacity_sectors;
+  line.type = "SPARSE";
+  const ExtentClaim claim{header.capacity_bytes(), file->path(), 0};
+  GM_TRY(std::unique_ptr<ExtentMap> extent, open_hosted_map(std::move(file), claim, options));
+  LinkDescription description;
+  description.format = "vmdk";
+  VmdkLink::Builder builder(std::move(description), nullptr);
+  builder.add(line, std::move(extent));
+  return builder.finish();
+}
+
+// A monolithic sparse disk: header, descriptor and grains in one file.
+Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSystem& files,
+                                              const OpenOptions& options) {
+  std::array<std::byte, kSectorBytes> sector{};
+  GM_CHECK(file->read_exact_at(0, sector));
+  GM_TRY(const HostedHeader header, parse_hosted_header(sector, file->path(), 0));
+  Result<EmbeddedDescriptor> embedded = read_embedded(*file, files, header);
+  if (!embedded) {
+    const bool refused = embedded.error().kind == ErrorKind::unsupported && !is_part(*file, header);
+    if (options.tolerate == nullptr || refused) return std::unexpected(embedded.error());
+    return open_undescribed(std::move(file), header, std::move(embedded).error(), options);
+  }
+
+  const ExtentLine& line = embedded->parsed.extents.front();
+  const std::uint64_t text_offset = header.descriptor_sector * kSectorBytes;
   const std::string path = file->path();
   const ExtentClaim claim{line.sectors * kSectorBytes, path, text_offset + line.text_offset};
   GM_TRY(std::unique_ptr<ExtentMap> extent, open_hosted_map(std::move(file), claim, options));
-  VmdkLink::Builder builder(describe(descriptor, text, path, text_offset), nullptr);
+  VmdkLink::Builder builder(describe(embedded->parsed, embedded->text, path, text_offset), nullptr);
   builder.add(line, std::move(extent));
   if (options.mode == OpenMode::read_write)
-    builder.make_writable(text, files, VmdkLink::Builder::Place{text_offset, text.size()});
+    builder.make_writable(embedded->text, files,
+                          VmdkLink::Builder::Place{text_offset, embedded->text.size()});
   return builder.finish();
 }
 
@@ -133,7 +182,7 @@ Result<std::unique_ptr<ExtentMap>> open_extent(std::unique_ptr<File> file, const
                                                const ExtentClaim& claim,
                                                const OpenOptions& options) {
   if (line.type == "FLAT" || line.type == "VMFS")
-    return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim, options.mode);
+    return open_flat_map(std::move(file), line.offset_sectors * kSectorBytes, claim, options);
   if (line.type == "VMFSSPARSE" && options.mode == OpenMode::read_write)
     return fail(ErrorKind::unsupported, file->path(),
                 "is a VMFS snapshot (COWD), which can only be read: make a copy of another kind "
@@ -157,18 +206,28 @@ class DescriptorOpener {
     GM_TRY(const std::string text, read_text(*file_, 0, info.size_bytes));
     GM_TRY(descriptor_, parse_descriptor(text, path_, 0));
     GM_CHECK(check_descriptor(descriptor_, path_, 0));
-    GM_CHECK(check_no_line_is_lost());
+    GM_CHECK(tolerate(check_no_line_is_lost()));
     VmdkLink::Builder builder(describe(descriptor_, text, path_, 0), std::move(file_));
     for (const ExtentLine& line : descriptor_.extents) {
-      GM_TRY(std::unique_ptr<ExtentMap> extent, open_line(line));
-      builder.add(line, std::move(extent));
+      Result<std::unique_ptr<ExtentMap>> extent = open_line(line);
+      if (!extent) {
+        GM_CHECK(tolerate(std::unexpected(extent.error())));
+        extent = make_lost_map(extent.error());
+      }
+      builder.add(line, *std::move(extent));
     }
-    if (flat_files_are_exact(descriptor_)) GM_CHECK(check_flat_sizes());
+    if (flat_files_are_exact(descriptor_)) GM_CHECK(tolerate(check_flat_sizes()));
     if (options_.mode == OpenMode::read_write) builder.make_writable(text, files_, std::nullopt);
     return builder.finish();
   }
 
  private:
+  // What may still be read without, when that is asked for.
+  Status tolerate(Status status) const {
+    if (status || options_.tolerate == nullptr || !is_damage(status.error())) return status;
+    return options_.tolerate->add({.code = "open", .what = std::move(status).error()});
+  }
+
   Status check_no_line_is_lost() const {
     const std::string next = name_after_last(descriptor_);
     if (next.empty() || next.find('/') != std::string::npos) return {};

@@ -5,7 +5,7 @@
 #include "engine/base/byte_order.h"
 #include "engine/codec/digest.h"
 #include "engine/format/vmdk/descriptor.h"
-#include "engine/format/vmdk/descriptor_edit.h"
+#include "engine/format/vmdk/descriptor_repair.h"
 #include "engine/format/vmdk/extent_map.h"
 #include "engine/format/vmdk/file_names.h"
 #include "engine/format/vmdk/header_repair.h"
@@ -76,12 +76,6 @@ class DamageCount final : public Findings {
   std::uint64_t others_ = 0;
 };
 
-// A descriptor text and where it stands.
-struct PlacedText {
-  std::uint64_t offset = 0;
-  std::string text;
-};
-
 class LinkRepair {
  public:
   LinkRepair(FileSystem& files, std::string path, OpenOptions options)
@@ -93,7 +87,7 @@ class LinkRepair {
 
   Result<RepairPlan> run() {
     GM_TRY(const std::unique_ptr<File> file, files_.open_read(path_));
-    GM_TRY(std::optional<PlacedText> text, find_text(*file));
+    GM_TRY(std::optional<PlacedText> text, find_descriptor(*file));
     if (text) {
       const Result<Descriptor> parsed = parse_descriptor(text->text, path_, text->offset);
       if (!parsed) {
@@ -110,27 +104,6 @@ class LinkRepair {
 
  private:
   [[nodiscard]] bool has_parent() const { return descriptor_.has_parent(); }
-
-  // The descriptor: all of the file, or behind the header of a sparse one.
-  static Result<std::optional<PlacedText>> find_text(const File& file) {
-    constexpr std::uint64_t kMostText = kMiB;
-    GM_TRY(const FileInfo info, file.info());
-    std::vector<std::byte> head(std::min(info.size_bytes, kMostText));
-    GM_CHECK(file.read_exact_at(0, head));
-    constexpr std::uint64_t kMostSectors = 128;
-    for (std::uint64_t sector = 0; sector < kMostSectors; ++sector) {
-      const std::uint64_t offset = sector * kSectorBytes;
-      if (offset >= head.size()) break;
-      const std::span rest = std::span(head).subspan(offset);
-      // A header is never taken for a text: it has a NUL in its first words.
-      if (!looks_like_descriptor(rest.first(std::min<std::size_t>(rest.size(), kProbeBytes))))
-        continue;
-      std::string text(reinterpret_cast<const char*>(rest.data()), rest.size());
-      text.resize(std::min(text.find('\0'), text.size()));
-      return PlacedText{offset, std::move(text)};
-    }
-    return std::nullopt;
-  }
 
   // One file with everything inside.
   Status repair_monolithic(const File& file) {
