@@ -75,7 +75,11 @@ class DoubtCollector final : public Findings {
       on_damage_(finding.what);
       return {};
     }
-    if (finding.code == "shared-grain") contest(finding);
+    if (finding.code == "shared-grain") {
+      // No writer does this: entries beside it may be as wrong, and not be seen to be.
+      if (!std::exchange(any_shared_, true)) on_damage_(finding.what);
+      contest(finding);
+    }
     of_link_.add({finding.guest_offset, finding.guest_offset + finding.guest_length,
                   finding.what.to_string()});
     return {};
@@ -105,6 +109,7 @@ class DoubtCollector final : public Findings {
   ChainDoubts& doubts_;
   Doubts& of_link_;
   Listener on_damage_;
+  bool any_shared_ = false;
 };
 
 // Says of what was read how far it can be trusted.
@@ -332,6 +337,7 @@ class Salvage {
     if (!planned) note(planned.error());
     report_.corrections = plan_.corrections.size();
     for (const Correction& correction : plan_.corrections) options_.on_correction(correction);
+    for (const Error& doubt : plan_.doubts) note(doubt);
   }
 
   void note(const Error& damage) {
@@ -364,6 +370,8 @@ class Salvage {
     std::optional<Error> cut;
     OpenFindings findings(cut);
     GM_TRY(auto links, open_chain(plan_.repaired, options_.image, disk, findings));
+    // Of a link that lacks it, no other copy can be read: that chain would end too early.
+    if (!first && cut && !doubts_.cut) return {};
     disks_.push_back(Disk::of_links(std::move(links)));
     if (!first) return {};
     doubts_.cut = std::move(cut);

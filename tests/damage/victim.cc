@@ -122,6 +122,22 @@ Result<RepairReport> Victim::repair_now(std::string& log) {
   return repair(posix_file_system(), options);
 }
 
+Result<SalvageReport> Victim::salvage_now(std::vector<RescuedRange>& ranges,
+                                          std::vector<std::byte>& saved) {
+  SalvageOptions options;
+  options.image = disk_.path();
+  options.disk.format = "vmdk";
+  options.output = output();
+  options.graph = small_graph();
+  options.durability = Durability::unsynced;
+  options.on_range = [&](const RescuedRange& range) { ranges.push_back(range); };
+  const Result<SalvageReport> report = salvage(posix_file_system(), options);
+  if (report) saved = file_bytes(output());
+  fs::remove(output());
+  fs::remove(rescue_map_path(output()));
+  return report;
+}
+
 bool Victim::manifest_tells() {
   const VerifyOptions options{.image = disk_.path(),
                               .disk = {.format = "vmdk", .open = {}},

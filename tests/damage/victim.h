@@ -7,6 +7,7 @@
 #include "engine/format/format.h"
 #include "pipeline/check.h"
 #include "pipeline/repair.h"
+#include "pipeline/salvage.h"
 #include "tests/damage/image_forms.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
@@ -47,6 +48,10 @@ class Victim {
   CheckReport check_now();
   // Lets repair() undo what it can, and write that. `log` gets what it does, a line each.
   Result<RepairReport> repair_now(std::string& log);
+  // Lets salvage() save what can be saved. `ranges` gets what is not finished, `saved` the raw
+  // disk.
+  Result<SalvageReport> salvage_now(std::vector<RescuedRange>& ranges,
+                                    std::vector<std::byte>& saved);
   // Whether verify() with the manifest of the healthy disk sees what is wrong.
   bool manifest_tells();
   // Every sparse extent has two copies of its tables.

@@ -86,10 +86,7 @@ Result<std::unique_ptr<ExtentMap>> open_flat_map(std::unique_ptr<File> file, std
                       .error();
     if (options.tolerate == nullptr) return std::unexpected(std::move(error));
     stored = info.size_bytes - std::min(offset, info.size_bytes);
-    GM_CHECK(options.tolerate->add({.code = "truncated",
-                                    .what = std::move(error),
-                                    .guest_offset = stored,
-                                    .guest_length = claim.size_bytes - stored}));
+    GM_CHECK(options.tolerate->add({.code = "truncated", .what = std::move(error)}));
   }
   return std::make_unique<FlatMap>(std::move(file), offset, stored, options.mode);
 }
