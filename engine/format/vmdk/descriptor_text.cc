@@ -27,16 +27,6 @@ const char* access_word(Access access) {
   return "RW";
 }
 
-std::string extent_text(const ExtentLine& extent) {
-  std::string text =
-      fmt::format("{} {} {}", access_word(extent.access), extent.sectors, extent.type);
-  if (!extent.file.empty()) text += fmt::format(" \"{}\"", extent.file);
-  // qemu refuses a FLAT line without an offset, and a VMFS line with one.
-  if (extent.type == "FLAT" || extent.offset_sectors != 0)
-    text += fmt::format(" {}", extent.offset_sectors);
-  return text + '\n';
-}
-
 // qemu renews a content ID by replacing all between "CID=" and "parentCID": nothing may stand
 // there.
 std::string header_text(const Descriptor& descriptor) {
@@ -71,11 +61,21 @@ std::string database_text(const DiskDatabase& database) {
 
 }  // namespace
 
+std::string extent_text(const ExtentLine& extent) {
+  std::string text =
+      fmt::format("{} {} {}", access_word(extent.access), extent.sectors, extent.type);
+  if (!extent.file.empty()) text += fmt::format(" \"{}\"", extent.file);
+  // qemu refuses a FLAT line without an offset, and a VMFS line with one.
+  if (extent.type == "FLAT" || extent.offset_sectors != 0)
+    text += fmt::format(" {}", extent.offset_sectors);
+  return text;
+}
+
 std::string descriptor_text(const Descriptor& descriptor, const DiskDatabase& database) {
   std::string text = header_text(descriptor);
   // An empty line right before an extent makes qemu count that extent twice.
   text += "\n# Extent description\n";
-  for (const ExtentLine& extent : descriptor.extents) text += extent_text(extent);
+  for (const ExtentLine& extent : descriptor.extents) text += extent_text(extent) + '\n';
   return text + '\n' + database_text(database);
 }
 

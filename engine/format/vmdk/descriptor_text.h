@@ -29,6 +29,9 @@ struct DiskDatabase {
 [[nodiscard]] std::string descriptor_text(const Descriptor& descriptor,
                                           const DiskDatabase& database);
 
+// One extent line, without its end.
+[[nodiscard]] std::string extent_text(const ExtentLine& extent);
+
 // Whether a text can stand between quotes in a descriptor, which knows no escapes.
 [[nodiscard]] bool may_be_quoted(std::string_view text);
 

@@ -140,7 +140,7 @@ class HeaderRepair {
       guesses.push_back({"descriptor", kDescriptorField, 8, {witness_.descriptor_sector}});
       guesses.push_back({"descriptor size", kDescriptorSizeField, 8, descriptor_sizes()});
     }
-    if (witness_.claimed_bytes != 0 && witness_.is_inside)
+    if (witness_.claimed_bytes != 0 && witness_.claim_is_right)
       guesses.push_back({"capacity", kCapacityField, 8, capacities()});
     return guesses;
   }

@@ -24,8 +24,8 @@ struct HeaderWitness {
   std::uint64_t claimed_bytes = 0;      // its size by the descriptor; 0: not known
   std::uint64_t descriptor_sector = 0;  // where its embedded descriptor begins; 0: it has none
   std::uint64_t descriptor_bytes = 0;   // of text
-  bool is_inside = false;  // the descriptor is in the same file, so it is of the same disk
-  bool opens = false;      // the extent, as it is
+  bool claim_is_right = false;  // where the header has another size, that is the one to doubt
+  bool opens = false;           // the extent, as it is
   // What is wrong is wrong with a few entries of the tables: the header's sizes are not to blame.
   bool sizes_are_right = false;
 };

@@ -5,12 +5,14 @@
 #include "engine/base/byte_order.h"
 #include "engine/codec/digest.h"
 #include "engine/format/vmdk/descriptor.h"
+#include "engine/format/vmdk/descriptor_rebuild.h"
 #include "engine/format/vmdk/descriptor_repair.h"
 #include "engine/format/vmdk/extent_map.h"
 #include "engine/format/vmdk/file_names.h"
 #include "engine/format/vmdk/header_repair.h"
 #include "engine/format/vmdk/layout.h"
 #include "engine/format/vmdk/open.h"
+#include "engine/format/vmdk/size_witness.h"
 #include "engine/format/vmdk/stream_repair.h"
 #include "engine/format/vmdk/table_repair.h"
 
@@ -89,6 +91,7 @@ class LinkRepair {
     GM_TRY(const std::unique_ptr<File> file, files_.open_read(path_));
     GM_TRY(std::optional<PlacedText> text, find_descriptor(*file));
     if (text) {
+      if (!try_link({})) GM_CHECK(rebuild_descriptor(*file, files_, options_.policy, *text, plan_));
       const Result<Descriptor> parsed = parse_descriptor(text->text, path_, text->offset);
       if (!parsed) {
         plan_.doubts.push_back(parsed.error());
@@ -120,7 +123,7 @@ class LinkRepair {
       witness = {.claimed_bytes = descriptor_.extents.front().sectors * kSectorBytes,
                  .descriptor_sector = text_->offset / kSectorBytes,
                  .descriptor_bytes = text_->text.size(),
-                 .is_inside = true,
+                 .claim_is_right = is_claim_right(file, descriptor_.extents.front()),
                  .opens = witness.opens,
                  .sizes_are_right = witness.sizes_are_right};
     return repair_extent(file, witness, trial);
@@ -129,8 +132,12 @@ class LinkRepair {
   std::optional<Digest128> try_link(std::span<const FilePatch> patches) {
     Result<std::unique_ptr<File>> file = files_.open_read(path_);
     if (!file) return std::nullopt;
+    std::vector<FilePatch> all;
+    for (const Correction& correction : plan_.corrections)
+      if (correction.path == path_) all.push_back(correction.patch);
+    all.insert(all.end(), patches.begin(), patches.end());
     const Result<std::unique_ptr<Link>> link =
-        open(patched_file(std::move(*file), {patches.begin(), patches.end()}), files_, options_);
+        open(patched_file(std::move(*file), all), files_, options_);
     if (!link || !(*link)->check()) return std::nullopt;
     return digest_of_map((*link)->size_bytes(), has_parent(),
                          [&](std::uint64_t at, std::uint64_t length, ExtentList& out) {
@@ -154,10 +161,21 @@ class LinkRepair {
       };
       GM_CHECK(repair_extent(**file,
                              {.claimed_bytes = claim.size_bytes,
+                              .claim_is_right = is_claim_right(**file, line),
                               .sizes_are_right = only_entries_are_damaged((*file)->path(), claim)},
                              trial));
     }
     return {};
+  }
+
+  // Of two sizes that differ. Where the file's cannot be read, nothing contradicts the
+  // descriptor's.
+  bool is_claim_right(const File& file, const ExtentLine& line) const {
+    const Result<ExtentFacts> facts = read_extent_facts(file);
+    if (!facts) return true;
+    const std::uint64_t others = descriptor_.total_sectors() - line.sectors;
+    return vote_on_size(*facts, line.sectors, others, StatedGeometry(text_->text)) ==
+           SizeVote::descriptor;
   }
 
   bool only_entries_are_damaged(const std::string& path, const ExtentClaim& claim) {

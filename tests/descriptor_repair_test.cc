@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Descriptors that are put right by the files that they name; and sizes that differ, of which one
+// is put right only where something tells which. (All kinds of damage are for the damage tests.)
+#include "pipeline/repair.h"
+#include "tests/fakes/outcome.h"
+#include "tests/program.h"
+#include "tests/support/file_bytes.h"
+#include "tests/support/layout.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/vmdk_builder.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace grainmill::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string text_of(const fs::path& path) {
+  const std::vector<std::byte> bytes = file_bytes(path);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+void restore(const fs::path& path, const std::vector<std::byte>& bytes) {
+  if (file_bytes(path) == bytes) return;
+  fs::resize_file(path, 0);
+  patch_file(path, 0, bytes);
+}
+
+void replace_in(const fs::path& path, const std::string& old, const std::string& fresh) {
+  std::string text = text_of(path);
+  const std::size_t at = text.find(old);
+  ASSERT_NE(at, std::string::npos) << old;
+  const bool embedded = text.starts_with("KDMV");
+  text.replace(at, old.size(), fresh);
+  if (embedded) {
+    // What follows stays where it is: the zeros behind the text give way.
+    const std::size_t end = text.find('\0', at);
+    if (fresh.size() > old.size())
+      text.erase(end, fresh.size() - old.size());
+    else
+      text.insert(end, old.size() - fresh.size(), '\0');
+  }
+  fs::resize_file(path, 0);
+  patch_file(path, 0, text);
+}
+
+class DescriptorRepairTest : public ::testing::TestWithParam<Kind> {
+ protected:
+  // Two cylinders of 255 heads with 63 sectors, so that half and twice of it are other numbers.
+  void build() {
+    LinkOptions options;
+    options.kind = GetParam();
+    disk_ = build_disk(dir_.path(), "disk", parse_layout("192k:A 15873k:-"), {options});
+    for (const fs::path& path : disk_.files()) healthy_[path] = file_bytes(path);
+    const std::string text = text_of(disk_.path());
+    const std::size_t begin = text.find("\nRW ") + 1;
+    line_ = text.substr(begin, text.find('\n', begin) - begin);
+  }
+  std::string size() const { return line_.substr(3, line_.find(' ', 3) - 3); }
+  void change_line(const std::string& from, const std::string& to) {
+    std::string line = line_;
+    line.replace(line.find(from), from.size(), to);
+    replace_in(disk_.path(), line_, line);
+  }
+
+  Result<RepairReport> run(bool write) {
+    RepairOptions options;
+    options.check.image = disk_.path();
+    options.check.graph.threads = 1;
+    options.write = write;
+    return repair(posix_file_system(), options);
+  }
+  void expect_repaired() {
+    const Result<RepairReport> report = run(true);
+    ASSERT_TRUE(IsOk(report));
+    EXPECT_NE(report->before.damage, 0U);
+    EXPECT_EQ(report->corrections, 1U);
+    EXPECT_TRUE(report->after.sound());
+    EXPECT_TRUE(text_of(disk_.path()).contains("\n" + line_ + "\n")) << line_;
+    for (const auto& [path, bytes] : healthy_) {
+      if (path == disk_.path()) continue;
+      EXPECT_EQ(file_bytes(path), bytes) << path;
+    }
+  }
+
+  TempDir dir_;
+  BuiltDisk disk_;
+  std::map<fs::path, std::vector<std::byte>> healthy_;
+  std::string line_;  // the first extent line
+};
+
+TEST_P(DescriptorRepairTest, TheSizeInAnExtentLine) {
+  build();
+  for (const std::string& wrong :
+       {std::to_string(std::stoull(size()) * 2), std::to_string(std::stoull(size()) / 2),
+        size() + "0", std::string("0"), std::string("1"), std::string("x"), std::string("-1")}) {
+    SCOPED_TRACE(wrong);
+    change_line(size(), wrong);
+    expect_repaired();
+    for (const auto& [path, bytes] : healthy_) restore(path, bytes);
+  }
+}
+
+TEST_P(DescriptorRepairTest, TheRestOfAnExtentLine) {
+  build();
+  const std::string name = line_.substr(line_.find('"'));
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"RW", "NOACCESS"}, {"RW", "R"}, {line_.substr(0, line_.find('"')), "RW "}}) {
+    SCOPED_TRACE(to);
+    change_line(from, to);
+    expect_repaired();
+    for (const auto& [path, bytes] : healthy_) restore(path, bytes);
+  }
+}
+
+TEST_P(DescriptorRepairTest, LeavesSizesAloneOfWhichNothingTellsTheRightOne) {
+  build();
+  // Less than a cylinder more, and in the same grain table.
+  change_line(size(), std::to_string(std::stoull(size()) + 128));
+  std::map<fs::path, std::vector<std::byte>> damaged;
+  for (const auto& [path, bytes] : healthy_) damaged[path] = file_bytes(path);
+  const Result<RepairReport> report = run(true);
+  ASSERT_TRUE(IsOk(report));
+  EXPECT_EQ(report->corrections, 0U);
+  EXPECT_NE(report->after.damage, 0U);
+  for (const auto& [path, bytes] : damaged) EXPECT_EQ(file_bytes(path), bytes) << path;
+}
+
+std::string kind_name(const ::testing::TestParamInfo<Kind>& info) {
+  switch (info.param) {
+    case Kind::two_gb_sparse:
+      return "Split";
+    case Kind::monolithic_flat:
+      return "Flat";
+    case Kind::vmfs:
+      return "Vmfs";
+    default:
+      return "Sparse";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, DescriptorRepairTest,
+                         ::testing::Values(Kind::monolithic_sparse, Kind::two_gb_sparse,
+                                           Kind::monolithic_flat, Kind::vmfs),
+                         kind_name);
+
+using HeaderRepairTest = DescriptorRepairTest;
+
+TEST_P(HeaderRepairTest, TheSizeInTheHeader) {
+  build();
+  const fs::path file = disk_.links[0].extents[0].path;
+  for (const std::uint32_t wrong : {0U, 1U, 16065U, 64260U, 0x80000000U}) {
+    SCOPED_TRACE(wrong);
+    constexpr std::uint64_t kCapacity = 12;
+    patch_word(file, kCapacity, wrong);
+    const Result<RepairReport> report = run(true);
+    ASSERT_TRUE(IsOk(report));
+    EXPECT_TRUE(report->after.sound());
+    EXPECT_EQ(file_bytes(file), healthy_[file]);
+    for (const auto& [path, bytes] : healthy_) restore(path, bytes);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, HeaderRepairTest,
+                         ::testing::Values(Kind::monolithic_sparse, Kind::two_gb_sparse),
+                         kind_name);
+
+class AcceptParentTest : public ::testing::Test {
+ protected:
+  AcceptParentTest()
+      : disk_(build_disk(dir_.path(), "disk", parse_layout("64k:A 64k:- | 64k:^ 64k:B"))),
+        child_(disk_.path()),
+        healthy_(file_bytes(child_)) {
+    const std::string text = text_of(parent());
+    const std::size_t at = text.find("\nCID=") + 5;
+    replace_in(parent(), text.substr(at - 4, 12), "CID=12345678");
+  }
+  fs::path parent() const { return dir_ / "disk.vmdk"; }
+  CommandResult program(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "check");
+    return run_program(dir_.path(), arguments);
+  }
+
+  TempDir dir_;
+  BuiltDisk disk_;
+  fs::path child_;
+  std::vector<std::byte> healthy_;
+};
+
+TEST_F(AcceptParentTest, WritesTheParentsContentIdWhenToldTo) {
+  const std::string child = child_.filename();
+  EXPECT_EQ(program({child}).exit_status, 2);
+  EXPECT_EQ(program({"--repair", "--yes", child}).exit_status, 2);
+  EXPECT_EQ(file_bytes(child_), healthy_);
+  EXPECT_EQ(program({"--repair", "--accept-parent", child}).exit_status, 2);
+  EXPECT_EQ(file_bytes(child_), healthy_);
+  const CommandResult done = program({"--repair", "--accept-parent", "--yes", child});
+  EXPECT_EQ(done.exit_status, 0) << done.out << done.err;
+  EXPECT_TRUE(text_of(child_).contains("parentCID=12345678"));
+  EXPECT_EQ(program({child}).exit_status, 0);
+}
+
+TEST_F(AcceptParentTest, LeavesAHalfDoneCommitToBeFinished) {
+  const std::string text = text_of(child_);
+  const std::string own = text.substr(text.find("\nCID=") + 5, 8);
+  replace_in(parent(), "CID=12345678", "CID=" + own);
+  const std::vector<std::byte> before = file_bytes(child_);
+  EXPECT_EQ(
+      program({"--repair", "--accept-parent", "--yes", child_.filename().string()}).exit_status, 2);
+  EXPECT_EQ(file_bytes(child_), before);
+}
+
+}  // namespace
+}  // namespace grainmill::testing
