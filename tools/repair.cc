@@ -85,16 +85,20 @@ class RepairPrinter {
       host_.out << (args_.yes ? "left: " : "would be left: ") << finding_text(finding);
   }
 
+  static std::string findings(std::uint64_t number) {
+    return fmt::format("{} {}", number, number == 1 ? "finding" : "findings");
+  }
+
   [[nodiscard]] std::string summary(const std::string& image, const RepairReport& report) const {
     const bool whole = report.after.damage + report.after.unchecked == 0;
     std::string text = image + ": ";
     if (report.corrections == 0)
       return text + (whole ? "nothing to repair\n"
-                           : fmt::format("nothing that could be repaired; {} findings of damage\n",
-                                         report.after.damage));
+                           : fmt::format("nothing that could be repaired; {} of damage\n",
+                                         findings(report.after.damage)));
     text += fmt::format(
         "{} {}, {}", report.corrections, report.corrections == 1 ? "correction" : "corrections",
-        whole ? "no damage left" : fmt::format("{} findings of damage left", report.after.damage));
+        whole ? "no damage left" : findings(report.after.damage) + " of damage left");
     if (!report.written) return text + "; nothing was written, --yes does it\n";
     text += whole ? "; checked as it is now" : "";
     if (!report.journal.empty())
