@@ -293,6 +293,7 @@ class Rebuild {
       return;
     }
     std::vector<TextLine> fresh;
+    fresh.reserve(extents_.size());
     for (const Extent& extent : extents_)
       fresh.push_back({extent.text.empty() ? lines_[extent.line->index].text : extent.text,
                        lines_.empty() || lines_.front().end.empty() ? "\n" : lines_.front().end});
