@@ -21,7 +21,7 @@ class Repair {
       : files_(files), options_(options), image_(options.check.image), plan_(files) {}
 
   Result<RepairReport> run() {
-    GM_CHECK(refuse_unfinished());
+    GM_CHECK(refuse_unfinished_repair(files_, image_));
     GM_CHECK(
         plan_chain_repair(files_, image_, {options_.check.disk, options_.accept_parent}, plan_));
     for (const Error& doubt : plan_.doubts) options_.on_doubt(doubt);
@@ -54,16 +54,6 @@ class Repair {
   }
 
  private:
-  Status refuse_unfinished() const {
-    const std::string journal = repair_journal_path(image_);
-    const Result<std::unique_ptr<File>> file = files_.open_read(journal);
-    if (!file) return {};
-    return fail(ErrorKind::invalid_argument, journal,
-                fmt::format("an earlier repair of {} left this journal: `grainmill check --undo` "
-                            "takes it back, or remove the journal if all is well",
-                            image_));
-  }
-
   Status write() {
     // The images of the chain, kept from other writers until all is done.
     std::map<std::string, std::unique_ptr<File>> open;
@@ -102,6 +92,16 @@ Result<RepairReport> repair(FileSystem& files, const RepairOptions& options) {
 }
 
 std::string repair_journal_path(const std::string& image) { return image + ".undo"; }
+
+Status refuse_unfinished_repair(FileSystem& files, const std::string& image) {
+  const std::string journal = repair_journal_path(image);
+  const Result<std::unique_ptr<File>> file = files.open_read(journal);
+  if (!file) return {};
+  return fail(ErrorKind::invalid_argument, journal,
+              fmt::format("an earlier repair of {} left this journal: `grainmill check --undo` "
+                          "takes it back, or remove the journal if all is well",
+                          image));
+}
 
 Status undo_repair(FileSystem& files, const OpenPolicy& policy, const std::string& image) {
   const std::string journal = repair_journal_path(image);

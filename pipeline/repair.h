@@ -39,6 +39,9 @@ struct RepairReport {
 
 [[nodiscard]] std::string repair_journal_path(const std::string& image);
 
+// Fails where there is a journal of an earlier repair.
+[[nodiscard]] Status refuse_unfinished_repair(FileSystem& files, const std::string& image);
+
 // Takes a repair back, finished or broken off: every file gets the bytes and the length that it
 // had. Removes the journal. A journal is not trusted: what it names is opened through `policy`.
 [[nodiscard]] Status undo_repair(FileSystem& files, const OpenPolicy& policy,

@@ -12,25 +12,6 @@
 namespace grainmill {
 namespace {
 
-// The raw output of a conversion has no magic. What no format claims is taken for raw: here that is
-// safe, for its size and all its digests are held against the manifest.
-Result<Disk> open_image(FileSystem& files, const VerifyOptions& options) {
-  if (!options.disk.format.empty()) return Disk::open(files, options.image, options.disk);
-  GM_TRY(const std::unique_ptr<File> file, files.open_read(options.image));
-  DiskOptions disk = options.disk;
-  const Result<const Format*> format = detect_format(*file, files);
-  if (!format && format.error().kind == ErrorKind::unsupported) disk.format = "raw";
-  return Disk::open(files, options.image, disk);
-}
-
-Result<ManifestReader> open_manifest(FileSystem& files, const std::string& path) {
-  Result<ManifestReader> manifest = ManifestReader::open(files, path);
-  if (!manifest && manifest.error().kind == ErrorKind::not_found)
-    manifest.error().message +=
-        "; a conversion writes OUTPUT.manifest: name the one of this disk with --manifest";
-  return manifest;
-}
-
 // Sends what is found both to the comparer and, for the cryptographic root, to a writer without a
 // file.
 class VerifyLog final : public GrainLog {
@@ -55,10 +36,30 @@ class VerifyLog final : public GrainLog {
 
 }  // namespace
 
+// The raw output of a conversion has no magic. What no format claims is taken for raw: here that is
+// safe, for its size and all its digests are held against the manifest.
+Result<Disk> open_for_verify(FileSystem& files, const std::string& image,
+                             const DiskOptions& options) {
+  if (!options.format.empty()) return Disk::open(files, image, options);
+  GM_TRY(const std::unique_ptr<File> file, files.open_read(image));
+  DiskOptions disk = options;
+  const Result<const Format*> format = detect_format(*file, files);
+  if (!format && format.error().kind == ErrorKind::unsupported) disk.format = "raw";
+  return Disk::open(files, image, disk);
+}
+
+Result<ManifestReader> open_manifest(FileSystem& files, const std::string& path) {
+  Result<ManifestReader> manifest = ManifestReader::open(files, path);
+  if (!manifest && manifest.error().kind == ErrorKind::not_found)
+    manifest.error().message +=
+        "; a conversion writes OUTPUT.manifest: name the one of this disk with --manifest";
+  return manifest;
+}
+
 Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
   GM_TRY(ManifestReader manifest, open_manifest(files, options.manifest));
   const ManifestHeader& expected = manifest.header();
-  GM_TRY(const Disk disk, open_image(files, options));
+  GM_TRY(const Disk disk, open_for_verify(files, options.image, options.disk));
 
   VerifyReport report;
   report.format = disk.link(0).description().format;

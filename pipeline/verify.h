@@ -38,6 +38,11 @@ struct VerifyReport {
   }
 };
 
+// Opens an image that is to be held against a manifest: one of no known format is raw.
+[[nodiscard]] Result<Disk> open_for_verify(FileSystem& files, const std::string& image,
+                                           const DiskOptions& options);
+[[nodiscard]] Result<ManifestReader> open_manifest(FileSystem& files, const std::string& path);
+
 // Reads a whole disk, of any format and however it is stored, and holds every 64 KiB of it against
 // a manifest. What cannot be read is reported with its range like what differs, and reading goes
 // on; only what makes comparing impossible is an error.

@@ -50,7 +50,10 @@ struct ConvertArgs {
 struct VerifyArgs {
   ImageArgs image;
   RunArgs run;
-  std::string manifest;  // empty: the default name
+  std::string manifest;     // empty: the default name
+  std::string heal_from;    // another image of the same disk; empty: only look
+  std::string heal_format;  // its; empty: told by its content
+  bool yes = false;         // write what is healed
   OutputForm form = OutputForm::human;
 };
 
@@ -154,6 +157,7 @@ struct ParsedCommandLine {
 
 int run_convert(const ConvertArgs& args, Host& host);
 int run_verify(const VerifyArgs& args, Host& host);
+int run_heal(const VerifyArgs& args, Host& host);  // part of run_verify()
 int run_measure(const MeasureArgs& args, Host& host);
 int run_compare(const CompareArgs& args, Host& host);
 int run_check(const CheckArgs& args, Host& host);

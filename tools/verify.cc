@@ -94,6 +94,7 @@ nlohmann::json to_json(const VerifyArgs& args, const VerifyReport& report,
 }  // namespace
 
 int run_verify(const VerifyArgs& args, Host& host) {
+  if (!args.heal_from.empty()) return run_heal(args, host);
   ProgressReporter progress(args.run.progress, args.run.quiet, host);
   nlohmann::json ranges = nlohmann::json::array();
   const bool for_programs =

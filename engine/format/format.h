@@ -140,6 +140,13 @@ class Link : public LinkMap {
     return std::ranges::any_of(description().extents, &ExtentDescription::compressed);
   }
 
+  // A block that inflates to `grain`, of the length of the one that is `stored` there (as for
+  // inflate()), in whose place it can be written. Fails where it is too long, or where how much
+  // room there is cannot be told. REQUIRES: extent is a whole deflated grain of this link.
+  [[nodiscard]] virtual Result<std::vector<std::byte>> deflate_in_place(
+      const Extent& extent, std::span<const std::byte> stored,
+      std::span<const std::byte> grain) const;
+
   // Reads all tables, both copies, and holds them against each other and against the files: an
   // entry that is past the end, inside metadata, unaligned or used twice is damage. Costs 4 bytes
   // of reading a grain and a copy. Fails where something cannot be read, and where `findings` do.

@@ -46,7 +46,7 @@ class PatchedFile final : public File {
 
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
                                             std::span<std::byte> buffer) const override {
-    GM_TRY(std::size_t got, file_->read_at(offset, buffer));
+    GM_TRY(std::size_t got, read_under(offset, buffer));
     const std::uint64_t end = offset + buffer.size();
     // Between the file's end and the last piece lie zeros.
     if (const std::uint64_t stop = std::min(end, pieces_end()); stop > offset + got) {
@@ -89,6 +89,26 @@ class PatchedFile final : public File {
   }
 
  private:
+  // What the file has; where that cannot be read, all of it that no piece replaces.
+  [[nodiscard]] Result<std::size_t> read_under(std::uint64_t offset,
+                                               std::span<std::byte> buffer) const {
+    Result<std::size_t> whole = file_->read_at(offset, buffer);
+    const std::uint64_t end = offset + buffer.size();
+    auto piece = first_behind(offset);
+    if (whole || piece == pieces_.end() || piece->first >= end) return whole;
+    for (std::uint64_t at = offset; at < end;) {
+      const bool last = piece == pieces_.end() || piece->first >= end;
+      const std::uint64_t stop = last ? end : std::max(at, piece->first);
+      if (stop != at) {
+        GM_TRY(const std::size_t got, file_->read_at(at, buffer.subspan(at - offset, stop - at)));
+        if (got < stop - at) return at - offset + got;
+      }
+      at = last ? end : std::min(end, piece->first + piece->second.size());
+      if (!last) ++piece;
+    }
+    return buffer.size();
+  }
+
   [[nodiscard]] std::uint64_t pieces_end() const {
     return pieces_.empty() ? 0 : pieces_.rbegin()->first + pieces_.rbegin()->second.size();
   }

@@ -2,6 +2,7 @@
 #include "engine/io/patched_files.h"
 
 #include "tests/fakes/outcome.h"
+#include "tests/fault/fault_file_system.h"
 #include "tests/support/temp_dir.h"
 
 #include <gtest/gtest.h>
@@ -62,6 +63,22 @@ TEST_F(PatchedFilesTest, GoOnBehindTheEndWithZerosBetween) {
   ASSERT_TRUE(IsOk(data));
   EXPECT_EQ(data->begin, 12U);
   EXPECT_EQ(data->end, 15U);
+}
+
+TEST_F(PatchedFilesTest, ReadAroundWhatTheFileCannotGive) {
+  FaultFileSystem faulty(posix_file_system());
+  faulty.add({.path_end = "file", .range_begin = 4, .range_end = 6});
+  PatchedFiles files(faulty);
+  const auto read = [&]() -> Result<std::string> {
+    std::string text(10, '?');
+    GM_TRY(const std::unique_ptr<File> file, files.open_read(path_));
+    GM_CHECK(file->read_exact_at(0, std::as_writable_bytes(std::span(text))));
+    return text;
+  };
+  ASSERT_TRUE(IsOk(files.add(path_, patch(4, "x"))));
+  EXPECT_TRUE(HasError(read(), ErrorKind::io));
+  ASSERT_TRUE(IsOk(files.add(path_, patch(5, "yz"))));
+  EXPECT_EQ(read().value_or(""), "0123xyz789");
 }
 
 TEST_F(PatchedFilesTest, AreTheSameByAnyNameAndNeverWritten) {

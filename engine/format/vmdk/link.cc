@@ -4,7 +4,6 @@
 #include "engine/base/units.h"
 #include "engine/format/vmdk/descriptor_edit.h"
 #include "engine/format/vmdk/descriptor_text.h"
-#include "engine/format/vmdk/grain_block.h"
 
 #include <fmt/format.h>
 

@@ -5,6 +5,7 @@
 #include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/descriptor_store.h"
 #include "engine/format/vmdk/extent_map.h"
+#include "engine/format/vmdk/grain_block.h"
 
 #include <memory>
 #include <optional>
@@ -41,6 +42,11 @@ class VmdkLink final : public Link, private WritableLink {
                            ExtentList& out) const override;
   [[nodiscard]] Status inflate(const Extent& extent, std::span<const std::byte> stored,
                                Inflater& inflater, std::span<std::byte> out) const override;
+  [[nodiscard]] Result<std::vector<std::byte>> deflate_in_place(
+      const Extent& extent, std::span<const std::byte> stored,
+      std::span<const std::byte> grain) const override {
+    return deflate_grain_in_place(extent, stored, grain);
+  }
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override;
   [[nodiscard]] Status examine(Findings& findings) const override;
