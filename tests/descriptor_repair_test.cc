@@ -172,6 +172,28 @@ INSTANTIATE_TEST_SUITE_P(Kinds, HeaderRepairTest,
                          ::testing::Values(Kind::monolithic_sparse, Kind::two_gb_sparse),
                          kind_name);
 
+// Of an image laid out as writers lay them out; those of the builder need not be.
+TEST(LostHeaderTest, IsMadeAnewWhereTheLayoutIsTheUsualOne) {
+  const TempDir dir;
+  build_disk(dir.path(), "disk", parse_layout("192k:A 15873k:- 64k:B"));
+  for (const std::string kind : {"monolithicSparse", "twoGbMaxExtentSparse"}) {
+    const std::string name = kind + ".vmdk";
+    ASSERT_EQ(run_program(dir.path(), {"convert", "-q", "-O", "vmdk", "-o", "subformat=" + kind,
+                                       "disk.vmdk", name})
+                  .exit_status,
+              0);
+    const fs::path file =
+        dir / (kind == "monolithicSparse" ? name : "twoGbMaxExtentSparse-s001.vmdk");
+    const std::vector<std::byte> healthy = file_bytes(file);
+    patch_file(file, 0, std::vector<std::byte>(512));
+    EXPECT_NE(run_program(dir.path(), {"check", name}).exit_status, 0);
+    const CommandResult repaired =
+        run_program(dir.path(), {"check", "-f", "vmdk", "--repair", "--yes", name});
+    EXPECT_EQ(repaired.exit_status, 0) << repaired.out << repaired.err;
+    EXPECT_EQ(file_bytes(file), healthy);
+  }
+}
+
 class AcceptParentTest : public ::testing::Test {
  protected:
   AcceptParentTest()

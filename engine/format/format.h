@@ -144,8 +144,11 @@ class Link : public LinkMap {
   // inflate()), in whose place it can be written. Fails where it is too long, or where how much
   // room there is cannot be told. REQUIRES: extent is a whole deflated grain of this link.
   [[nodiscard]] virtual Result<std::vector<std::byte>> deflate_in_place(
-      const Extent& extent, std::span<const std::byte> stored,
-      std::span<const std::byte> grain) const;
+      const Extent& extent, std::span<const std::byte> /*stored*/,
+      std::span<const std::byte> /*grain*/) const {
+    return fail(ErrorKind::unsupported, extent.file->path(), extent.file_offset,
+                "compressed data of this format is not written in place");
+  }
 
   // Reads all tables, both copies, and holds them against each other and against the files: an
   // entry that is past the end, inside metadata, unaligned or used twice is damage. Costs 4 bytes

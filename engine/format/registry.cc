@@ -34,13 +34,6 @@ const std::array<Format, 3> kFormats = {{
 
 }  // namespace
 
-Result<std::vector<std::byte>> Link::deflate_in_place(const Extent& extent,
-                                                      std::span<const std::byte> /*stored*/,
-                                                      std::span<const std::byte> /*grain*/) const {
-  return fail(ErrorKind::unsupported, extent.file->path(), extent.file_offset,
-              "compressed data of this format is not written in place");
-}
-
 std::span<const Format> formats() { return kFormats; }
 
 const Format* format_by_name(std::string_view name) {

@@ -27,6 +27,10 @@ constexpr std::array kStrangers = {
     Stranger{0, "QFI\xfb\0\0\0\1"sv,
              "a qcow image of version 1; make a qcow2 image of it with qemu-img convert"sv},
     Stranger{0, "QED\0"sv, "a QED image"sv},
+    Stranger{
+        512, "# Disk DescriptorFile"sv,
+        "a VMDK whose header is damaged; `grainmill check --repair -f vmdk` may put it right, and "
+        "`check --salvage RAW -f vmdk` save what it holds"sv},
     Stranger{0, "conectix"sv, "a VHD image"sv},
     Stranger{0, "vhdxfile"sv, "a VHDX image"sv},
     Stranger{0x40, "\x7f\x10\xda\xbe"sv, "a VirtualBox VDI image"sv},

@@ -54,6 +54,7 @@ class HeaderRepair {
     GM_TRY(const std::vector<Guess> guesses, small_guesses());
     for (const Guess& guess : guesses) try_guess(guess);
     if (!found_ && !witness_.sizes_are_right) GM_CHECK(try_places());
+    if (!found_ && witness_.claimed_bytes != 0) try_usual();
     if (!found_) return {};
     if (ambiguous_) {
       plan_.doubts.push_back(
@@ -119,6 +120,49 @@ class HeaderRepair {
       return {};
     }
     return {};
+  }
+
+  // A header that is lost as a whole: as VMware's tools, qemu and Grainmill lay extents out, with
+  // both directories in front, each followed by its tables.
+  void try_usual() {
+    if (has_hosted_magic(bytes_) && parse_hosted_header(bytes_, file_.path(), 0)) return;
+    constexpr std::uint64_t kUsualGrain = 128;
+    constexpr std::uint64_t kDescriptorSectors = 20;
+    for (std::uint64_t grain = 8; grain <= 2048; grain *= 2)
+      for (const bool with_room : {true, false}) {
+        HostedHeader header = usual_header(grain);
+        if (with_room) {
+          header.descriptor_sector = 1;
+          header.descriptor_sectors = kDescriptorSectors;
+        }
+        if (with_room != (witness_.descriptor_sector != 0) && witness_.descriptor_sector != 0)
+          continue;
+        place_tables(header, std::max(grain, kUsualGrain));
+        const auto bytes = encode_hosted_header(header);
+        consider({0, {bytes.begin(), bytes.end()}},
+                 fmt::format("header, all of it: grains of {} sectors, laid out as usual", grain));
+      }
+  }
+
+  [[nodiscard]] HostedHeader usual_header(std::uint64_t grain) const {
+    constexpr std::uint32_t kEntries = 512;
+    HostedHeader header;
+    header.version = 1;
+    header.flags = kFlagNewlineTest | kFlagRedundantTables;
+    header.capacity_sectors = witness_.claimed_bytes / kSectorBytes;
+    header.grain_sectors = grain;
+    header.entries_per_table = kEntries;
+    return header;
+  }
+
+  static void place_tables(HostedHeader& header, std::uint64_t alignment) {
+    const std::uint64_t stride = header.entries_per_table * std::uint64_t{4} / kSectorBytes;
+    const std::uint64_t tables =
+        ceil_div(header.capacity_sectors, header.entries_per_table * header.grain_sectors);
+    const std::uint64_t room = ceil_div(tables * 4, kSectorBytes) + tables * stride;
+    header.redundant_directory_sector = 1 + header.descriptor_sectors;
+    header.directory_sector = header.redundant_directory_sector + room;
+    header.overhead_sectors = align_up(header.directory_sector + room, alignment);
   }
 
   [[nodiscard]] Result<std::vector<Guess>> small_guesses() const {
