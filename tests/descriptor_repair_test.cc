@@ -120,6 +120,14 @@ TEST_P(DescriptorRepairTest, TheRestOfAnExtentLine) {
   }
 }
 
+// qemu takes an extent line behind an empty line for two.
+TEST_P(DescriptorRepairTest, AnExtentLineThatIsLostWithTheCommentAboveIt) {
+  build();
+  replace_in(disk_.path(), "# Extent description\n" + line_ + "\n", "");
+  expect_repaired();
+  EXPECT_TRUE(text_of(disk_.path()).contains("# Extent description\n" + line_ + "\n"));
+}
+
 TEST_P(DescriptorRepairTest, LeavesSizesAloneOfWhichNothingTellsTheRightOne) {
   build();
   // Less than a cylinder more, and in the same grain table.

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <sstream>
@@ -128,6 +129,22 @@ TEST_F(Program, SaysOneWhereItFails) {
   expect_refused({"info", "none.vmdk"}, {"none.vmdk"});
   expect_refused({"map", "none.vmdk"}, {"none.vmdk"});
   EXPECT_FALSE(fs::exists(dir_ / "out.img"));
+}
+
+TEST_F(Program, SendsNoControlCharactersOfAnImageToATerminal) {
+  LinkOptions child;
+  child.descriptor.parent_hint = "\x1b[31mdisk\x07.vmdk";
+  build_disk(dir_.path(), "disk", layout_, std::vector{LinkOptions(), child});
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"info", source_},
+                                                  {"convert", source_, "out.raw"},
+                                                  {"check", source_},
+                                                  {"rebase", "-u", "-b", "\x1b[31mx", source_}}) {
+    const CommandResult result = run(command);
+    for (const std::string& text : {result.out, result.err})
+      EXPECT_TRUE(std::ranges::none_of(text, [](char c) { return c == 0x1b || c == 7; }))
+          << command.front();
+    EXPECT_TRUE((result.out + result.err).contains("u001b")) << command.front();
+  }
 }
 
 TEST_F(Program, RefusesWhatItDoesNotKnow) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/convert.h"
 
+#include "engine/base/text.h"
 #include "engine/format/format.h"
 #include "tools/command_line.h"
 #include "tools/report.h"
@@ -96,7 +97,7 @@ int run_convert(const ConvertArgs& args, Host& given) {
   progress.finish();
   if (!report) return report_failure(report.error(), args.run.progress, host);
   for (const std::string& warning : report->warnings)
-    host.err << "grainmill: warning: " << warning << '\n';
+    host.err << "grainmill: warning: " << printable(warning) << '\n';
   if (args.run.progress == ProgressForm::json)
     print_json(options, *report, progress.elapsed_seconds(), host);
   else if (!args.run.quiet)

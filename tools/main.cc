@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/command_line.h"
 #include "tools/host.h"
+#include "tools/printable_stream.h"
 
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
+#include <ostream>
 #include <string_view>
 
 #include <fcntl.h>
@@ -68,8 +70,10 @@ int main(int argc, char** argv) try {
   keep_standard_streams();
   install_handlers();
   allow_many_files();
-  grainmill::Host host{grainmill::posix_file_system(), std::cout, std::cerr,
-                       isatty(STDERR_FILENO) == 1, &cancelled};
+  grainmill::PrintableBuffer printable(std::cout);
+  std::ostream out(&printable);
+  grainmill::Host host{grainmill::posix_file_system(), out, std::cerr, isatty(STDERR_FILENO) == 1,
+                       &cancelled};
   const grainmill::ParsedCommandLine parsed = grainmill::parse_command_line(argc, argv, host);
   return parsed.command ? std::visit(RunCommand{host}, *parsed.command) : parsed.exit_status;
 } catch (const std::exception& error) {

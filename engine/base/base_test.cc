@@ -2,6 +2,7 @@
 #include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
 #include "engine/base/error.h"
+#include "engine/base/text.h"
 #include "engine/base/units.h"
 
 #include <gtest/gtest.h>
@@ -13,6 +14,21 @@ namespace grainmill {
 namespace {
 
 constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+
+TEST(Text, ControlCharactersAreShownAndNotSent) {
+  EXPECT_EQ(printable("a\x1b[31m\r\n\x7f"
+                      "b"),
+            "a\\u001b[31m\\u000d\\u000a\\u007fb");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "1m\xc2\xa0\xc3\xa9"),
+            "\\u009b1m\xc2\xa0\xc3\xa9");
+  EXPECT_EQ(printable("a\tb\n\r", "\n\t"), "a\tb\n\\u000d");
+  EXPECT_EQ(printable("\xc2"), "\xc2");
+  const Error error{ErrorKind::corrupt, "na\x07me", 16,
+                    "mess\x1b"
+                    "age"};
+  EXPECT_EQ(error.to_string(), "na\\u0007me: offset 0x10: mess\\u001bage");
+}
 
 TEST(Arith, CheckedFormsRefuseToWrap) {
   EXPECT_EQ(checked_add(1, 2), 3U);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/error.h"
 
+#include "engine/base/text.h"
+
 #include <fmt/format.h>
 
 namespace grainmill {
@@ -33,7 +35,7 @@ std::string Error::to_string() const {
   std::string text;
   if (!path.empty()) text += path + ": ";
   if (offset) text += fmt::format("offset {:#x}: ", *offset);
-  return text + message;
+  return printable(text + message);
 }
 
 std::unexpected<Error> fail(ErrorKind kind, std::string_view path, std::string message) {

@@ -15,4 +15,8 @@ namespace grainmill {
   return result;
 }
 
+// The text with control characters as \u00NN: names and texts out of images go to terminals, and a
+// stranger's must not move the cursor there. JSON stays JSON. `but`: control characters that stay.
+[[nodiscard]] std::string printable(std::string_view text, std::string_view but = {});
+
 }  // namespace grainmill

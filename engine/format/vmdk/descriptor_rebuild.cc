@@ -181,20 +181,32 @@ class Rebuild {
 
   // Those of a split disk: all that are there, from 1 on.
   [[nodiscard]] std::vector<std::string> numbered_names() const {
-    for (const FoundLine& line : found_) {
-      Descriptor one;
-      one.extents.emplace_back().file = line.file;
-      const std::string second = name_after_last(one);
-      if (second.empty()) continue;
-      std::vector<std::string> names;
-      one.extents.front().file = first_number(line.file);
-      while (open_named(one.extents.front().file)) {
-        names.push_back(one.extents.front().file);
-        one.extents.front().file = name_after_last(one);
-      }
-      return names;
-    }
+    for (const FoundLine& line : found_)
+      if (!name_after(line.file).empty()) return names_from(first_number(line.file));
+    if (!found_.empty()) return {};
+    for (const std::string_view end : {"-s001.vmdk", "-f001.vmdk"})
+      if (std::vector<std::string> names = names_from(stem() + std::string(end)); !names.empty())
+        return names;
     return {};
+  }
+
+  [[nodiscard]] std::vector<std::string> names_from(std::string name) const {
+    std::vector<std::string> names;
+    for (; open_named(name); name = name_after(name)) names.push_back(name);
+    return names;
+  }
+
+  // Empty: the name has no number.
+  static std::string name_after(const std::string& name) {
+    Descriptor one;
+    one.extents.emplace_back().file = name;
+    return name_after_last(one);
+  }
+
+  [[nodiscard]] std::string stem() const {
+    std::string stem = name_of(path());
+    if (lower(stem).ends_with(".vmdk")) stem.resize(stem.size() - std::string_view(".vmdk").size());
+    return stem;
   }
 
   // "disk-s003.vmdk" of "disk-s001.vmdk".
@@ -214,10 +226,8 @@ class Rebuild {
           open_named(line.file))
         names.push_back(line.file);
     if (!names.empty() || found_.size() > 1) return names;
-    std::string stem = name_of(path());
-    if (lower(stem).ends_with(".vmdk")) stem.resize(stem.size() - std::string_view(".vmdk").size());
     for (const std::string_view end : {"-flat.vmdk", "-delta.vmdk"})
-      if (open_named(stem + std::string(end))) names.push_back(stem + std::string(end));
+      if (open_named(stem() + std::string(end))) names.push_back(stem() + std::string(end));
     if (names.size() > 1) names.clear();
     return names;
   }
@@ -300,6 +310,9 @@ class Rebuild {
     const std::size_t at = found_.empty() ? place_for_extents() : found_.front().index;
     for (std::size_t i = found_.size(); i-- > 0;)
       lines_.erase(lines_.begin() + static_cast<std::ptrdiff_t>(found_[i].index));
+    // qemu takes an extent line behind an empty one twice.
+    if (at == 0 || lines_[at - 1].text.empty())
+      fresh.insert(fresh.begin(), {"# Extent description", fresh.front().end});
     lines_.insert(lines_.begin() + static_cast<std::ptrdiff_t>(at), fresh.begin(), fresh.end());
     said_ = "extent lines";
   }
