@@ -4,6 +4,7 @@
 #include "engine/codec/digest.h"
 #include "engine/codec/zero_scan.h"
 #include "engine/io/patched_files.h"
+#include "pipeline/block_starts.h"
 #include "pipeline/repair.h"
 #include "pipeline/undo_journal.h"
 
@@ -30,6 +31,7 @@ constexpr std::size_t kMostUnstored = 1 << 18;  // digest grains
 constexpr const char* kInPlace = "written in place";
 constexpr const char* kDeflated = "compressed anew, in place";
 constexpr const char* kAllocated = "allocated anew";
+constexpr const char* kRightNow = "is right when it is read again";
 
 struct Patch {
   std::string path;
@@ -168,7 +170,11 @@ class Healer {
                                 kMostUnstored * kDigestGrain / kGiB, options_.from));
       unstored_.push_back({grain.range, grain.digest, {}, {}, grain.unstored});
     }
-    if (grain.patches.empty()) return {};
+    if (grain.patches.empty()) {
+      if (!grain.unstored.empty()) return {};
+      // Nothing there to be written: what failed was the reading.
+      grain.how = kRightNow;
+    }
     batch_.push_back(std::move(grain));
     return batch_bytes_ < kBatchBytes ? Status{} : flush();
   }
@@ -230,20 +236,27 @@ class Healer {
       return fail(ErrorKind::unsupported, extent.file->path(), extent.file_offset,
                   "a part of the compressed grain stored here is hidden by other links, or by the "
                   "limits of what a digest is of: it is not written anew");
-    std::vector<std::byte> stored(extent.stored_bytes);
-    GM_CHECK(extent.file->read_exact_at(extent.file_offset, stored));
     const Link& link = disk.link(extent.link);
+    GM_TRY(const BlockNeighbours beside, starts_.beside(link, extent));
     // Most of a bad digest grain can be right, where grains are small.
-    std::vector<std::byte> was(extent.grain_bytes);
-    if (link.inflate(extent, stored, inflater_, was) &&
-        std::memcmp(was.data(), right.data(), right.size()) == 0)
-      return {};
+    if (inflates_to(link, extent, beside, right)) return {};
     std::vector<std::byte> whole(right.begin(), right.end());
     whole.resize(extent.grain_bytes);
-    GM_TRY(const std::vector<std::byte> block, link.deflate_in_place(extent, stored, whole));
+    GM_TRY(const std::vector<std::byte> block, link.deflate_in_place(extent, beside, whole));
     grain.how = kDeflated;
     add_patch(extent, extent.file_offset, block, grain);
     return {};
+  }
+
+  bool inflates_to(const Link& link, const Extent& extent, const BlockNeighbours& beside,
+                   std::span<const std::byte> right) {
+    std::vector<std::byte> stored(extent.stored_bytes);
+    if (beside.next)
+      stored.resize(std::min<std::uint64_t>(stored.size(), *beside.next - extent.file_offset));
+    std::vector<std::byte> grain(extent.grain_bytes);
+    return extent.file->read_exact_at(extent.file_offset, stored) &&
+           link.inflate(extent, stored, inflater_, grain) &&
+           std::memcmp(grain.data(), right.data(), right.size()) == 0;
   }
 
   void add_patch(const Extent& extent, std::uint64_t offset, std::span<const std::byte> bytes,
@@ -287,9 +300,13 @@ class Healer {
   Result<std::vector<bool>> are_right(FileSystem& files) {
     std::vector<bool> right;
     GM_TRY(const Disk disk, open_for_verify(files, image_, options_.verify.disk));
+    // Blocks have other lengths than before: nothing else of the file may notice.
+    const bool lengths = std::ranges::find(batch_, kDeflated, &BadGrain::how) != batch_.end();
+    const bool sound = !lengths || disk.check().has_value();
     for (const BadGrain& grain : batch_) {
       const auto bytes = bytes_of(grain);
-      const bool read = disk.read_at(grain.range.begin, bytes).has_value();
+      const bool read =
+          disk.read_at(grain.range.begin, bytes).has_value() && (sound || grain.how != kDeflated);
       right.push_back(read && (!grain.unstored.empty() || has_digest(bytes, grain.digest)));
     }
     return right;
@@ -300,6 +317,7 @@ class Healer {
     std::vector<UndoEntry> undo;
     for (const BadGrain& grain : batch_)
       for (const Patch& patch : grain.patches) GM_CHECK(remember(patch, open, undo));
+    if (open.empty()) return {};
     const std::string journal = repair_journal_path(image_);
     GM_CHECK(write_undo_journal(files_, journal, undo));
     for (const BadGrain& grain : batch_)
@@ -324,10 +342,18 @@ class Healer {
       GM_TRY(file, files_.open_write(patch.path));
     }
     GM_TRY(const FileInfo info, file->info());
-    std::vector<std::byte> old(patch.patch.bytes.size());
-    if (!file->read_exact_at(patch.patch.offset, old)) return {};
-    GM_TRY(std::string absolute, files_.canonical(patch.path));
-    undo.push_back({std::move(absolute), info.size_bytes, {patch.patch.offset, std::move(old)}});
+    GM_TRY(const std::string absolute, files_.canonical(patch.path));
+    const auto add = [&](std::size_t at, std::size_t length) {
+      std::vector<std::byte> old(length);
+      const std::uint64_t offset = patch.patch.offset + at;
+      if (!file->read_exact_at(offset, old)) return false;
+      undo.push_back({absolute, info.size_bytes, {offset, std::move(old)}});
+      return true;
+    };
+    const std::size_t size = patch.patch.bytes.size();
+    if (add(0, size)) return {};
+    for (std::size_t at = 0; at < size; at += kSectorBytes)
+      add(at, std::min<std::size_t>(kSectorBytes, size - at));
     return {};
   }
 
@@ -397,6 +423,7 @@ class Healer {
   std::vector<std::byte> bytes_;  // of one grain, as they should be
   std::vector<std::byte> old_;
   Inflater inflater_;
+  BlockStarts starts_;
   std::vector<BadGrain> batch_;
   std::uint64_t batch_bytes_ = 0;
   std::vector<BadGrain> unstored_;

@@ -122,6 +122,12 @@ class WritableLink {
   WritableLink& operator=(const WritableLink&) = default;
 };
 
+// Where the blocks that the tables know begin beside one of them, in the same file.
+struct BlockNeighbours {
+  std::optional<std::uint64_t> previous;  // the last before it
+  std::optional<std::uint64_t> next;      // the first behind it
+};
+
 // One opened link of a chain. It describes; it never copies payload.
 // Threads: all methods may be called from several threads at once.
 class Link : public LinkMap {
@@ -140,11 +146,11 @@ class Link : public LinkMap {
     return std::ranges::any_of(description().extents, &ExtentDescription::compressed);
   }
 
-  // A block that inflates to `grain`, of the length of the one that is `stored` there (as for
-  // inflate()), in whose place it can be written. Fails where it is too long, or where how much
-  // room there is cannot be told. REQUIRES: extent is a whole deflated grain of this link.
+  // A block that inflates to `grain`, for the place of the one that is stored there, damaged or
+  // not: it takes all the room of that one, and nothing else. Fails where it is too long, or where
+  // how much room there is cannot be told. REQUIRES: extent is a whole deflated grain of this link.
   [[nodiscard]] virtual Result<std::vector<std::byte>> deflate_in_place(
-      const Extent& extent, std::span<const std::byte> /*stored*/,
+      const Extent& extent, const BlockNeighbours& /*beside*/,
       std::span<const std::byte> /*grain*/) const {
     return fail(ErrorKind::unsupported, extent.file->path(), extent.file_offset,
                 "compressed data of this format is not written in place");

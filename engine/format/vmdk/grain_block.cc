@@ -2,8 +2,6 @@
 #include "engine/format/vmdk/grain_block.h"
 
 #include "engine/base/arith.h"
-#include "engine/base/byte_order.h"
-#include "engine/codec/deflate.h"
 #include "engine/format/vmdk/layout.h"
 
 #include <fmt/format.h>
@@ -110,35 +108,6 @@ Status inflate_grain(const LinkMap& link, const Extent& extent, std::span<const 
   GM_TRY(const BlockHeader block, check_block(extent, stored));
   GM_CHECK(inflate_stream(extent, stored.subspan(kGrainHeaderBytes, block.size), inflater, out));
   return check_behind(extent, stored, block.size, link);
-}
-
-Result<std::vector<std::byte>> deflate_grain_in_place(const Extent& extent,
-                                                      std::span<const std::byte> stored,
-                                                      std::span<const std::byte> grain) {
-  GM_TRY(const BlockHeader old, check_block(extent, stored));
-  const std::size_t old_end = kGrainHeaderBytes + old.size;
-  const std::size_t room = std::min(align_up(old_end, kSectorBytes), stored.size());
-  // The size may be what is damaged; then something else begins there.
-  const bool padded = std::ranges::all_of(stored.subspan(old_end, room - old_end),
-                                          [](std::byte byte) { return byte == std::byte{0}; });
-  if (!padded)
-    return block_error(extent,
-                       "the grain stored here is not followed by zeros up to the next "
-                       "sector, so its size is damaged, and how much room it has not known");
-  std::vector<std::byte> block(room);
-  const auto stream = std::span(block).subspan(kGrainHeaderBytes);
-  for (const DeflateLevel level : {DeflateLevel::standard, DeflateLevel::highest}) {
-    std::size_t size = Deflater(DeflateWrapper::zlib, level).compress(grain, stream);
-    if (size == 0) size = store_zlib(grain, stream);
-    if (size == 0) continue;
-    std::ranges::fill(stream.subspan(size), std::byte{0});
-    store_le(block.data(), extent.grain_address / kSectorBytes);
-    store_le(block.data() + 8, static_cast<std::uint32_t>(size));
-    return block;
-  }
-  return block_error(extent, fmt::format("the right data does not fit into the {} bytes that the "
-                                         "grain stored here has",
-                                         room));
 }
 
 }  // namespace grainmill::vmdk

@@ -7,7 +7,6 @@
 
 #include <cstddef>
 #include <span>
-#include <vector>
 
 namespace grainmill::vmdk {
 
@@ -17,9 +16,5 @@ namespace grainmill::vmdk {
 [[nodiscard]] Status inflate_grain(const LinkMap& link, const Extent& extent,
                                    std::span<const std::byte> stored, Inflater& inflater,
                                    std::span<std::byte> out);
-
-// Link::deflate_in_place for the same blocks.
-[[nodiscard]] Result<std::vector<std::byte>> deflate_grain_in_place(
-    const Extent& extent, std::span<const std::byte> stored, std::span<const std::byte> grain);
 
 }  // namespace grainmill::vmdk

@@ -4,6 +4,7 @@
 #include "engine/base/units.h"
 #include "engine/format/vmdk/descriptor_edit.h"
 #include "engine/format/vmdk/descriptor_text.h"
+#include "engine/format/vmdk/grain_block.h"
 
 #include <fmt/format.h>
 

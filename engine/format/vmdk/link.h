@@ -2,10 +2,10 @@
 #pragma once
 
 #include "engine/format/format.h"
+#include "engine/format/vmdk/block_in_place.h"
 #include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/descriptor_store.h"
 #include "engine/format/vmdk/extent_map.h"
-#include "engine/format/vmdk/grain_block.h"
 
 #include <memory>
 #include <optional>
@@ -43,9 +43,9 @@ class VmdkLink final : public Link, private WritableLink {
   [[nodiscard]] Status inflate(const Extent& extent, std::span<const std::byte> stored,
                                Inflater& inflater, std::span<std::byte> out) const override;
   [[nodiscard]] Result<std::vector<std::byte>> deflate_in_place(
-      const Extent& extent, std::span<const std::byte> stored,
+      const Extent& extent, const BlockNeighbours& beside,
       std::span<const std::byte> grain) const override {
-    return deflate_grain_in_place(extent, stored, grain);
+    return deflate_grain_in_place(*this, extent, beside, grain);
   }
   [[nodiscard]] const LinkDescription& description() const override { return description_; }
   [[nodiscard]] std::vector<const File*> files() const override;
