@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/heal.h"
 
+#include "engine/base/arith.h"
 #include "engine/codec/digest.h"
 #include "engine/codec/zero_scan.h"
 #include "engine/io/patched_files.h"
 #include "pipeline/block_starts.h"
+#include "pipeline/manifest_digests.h"
 #include "pipeline/repair.h"
 #include "pipeline/undo_journal.h"
 
@@ -51,33 +53,6 @@ bool has_digest(std::span<const std::byte> bytes, const std::optional<Digest128>
   return digest ? !is_zero(bytes) && xxh3_128(bytes) == *digest : is_zero(bytes);
 }
 
-// Hands out what a manifest says of grains, in guest order.
-class Digests {
- public:
-  explicit Digests(ManifestReader manifest) : manifest_(std::move(manifest)) {}
-
-  Result<std::optional<Digest128>> of(std::uint64_t grain) {
-    while (position_ < grain) {
-      GM_TRY(const ManifestReader::Run skipped, manifest_.take(grain - position_));
-      if (skipped.grains == 0) return ends_early();
-      position_ += skipped.grains;
-    }
-    GM_TRY(const ManifestReader::Run run, manifest_.take(1));
-    if (run.grains == 0) return ends_early();
-    ++position_;
-    if (run.digests.empty()) return std::optional<Digest128>();
-    return std::optional(load_digest(run.digests.data()));
-  }
-
- private:
-  [[nodiscard]] std::unexpected<Error> ends_early() const {
-    return fail(ErrorKind::corrupt, manifest_.path(), "has fewer digests than its disk has grains");
-  }
-
-  ManifestReader manifest_;
-  std::uint64_t position_ = 0;
-};
-
 class Healer {
  public:
   Healer(FileSystem& files, const HealOptions& options)
@@ -97,6 +72,7 @@ class Healer {
     GM_CHECK(heal_all(from));
     GM_CHECK(allocate(from));
     report_.written = options_.write;
+    if (report_.whole()) GM_CHECK(prove_root());
     return report_;
   }
 
@@ -115,6 +91,16 @@ class Healer {
       return fail(ErrorKind::unsupported, image_,
                   fmt::format("is not as it was in more than {} places: convert {} anew",
                               kMostRanges, options_.from));
+    return {};
+  }
+
+  // What deceives XXH3 does not deceive the cryptographic root, which only the whole disk has.
+  Status prove_root() {
+    if (report_.before.crypto == CryptoAlgorithm::none) return {};
+    VerifyOptions options = options_.verify;
+    options.on_difference = [](const Difference&) {};
+    GM_TRY(const VerifyReport after, verify(files_, options));
+    report_.root_differs = !after.same();
     return {};
   }
 
@@ -146,16 +132,16 @@ class Healer {
 
   Status heal_all(const Disk& from) {
     GM_TRY(ManifestReader manifest, open_manifest(files_, options_.verify.manifest));
-    Digests digests(std::move(manifest));
+    digests_.emplace(std::move(manifest));
     GM_TRY(const Disk disk, open_for_verify(files_, image_, options_.verify.disk));
     for (const GuestRange& range : ranges_)
       for (std::uint64_t at = range.begin; at < range.end; at += kDigestGrain) {
         GM_CHECK(check_cancelled());
         BadGrain grain;
         grain.range = {at, std::min(at + kDigestGrain, range.end)};
-        GM_TRY(grain.digest, digests.of(at / kDigestGrain));
+        GM_TRY(grain.digest, digests_->of(at / kDigestGrain));
         if (!fetch(from, grain)) continue;
-        if (!plan(disk, grain)) continue;
+        if (!plan(disk, from, grain)) continue;
         GM_CHECK(add(std::move(grain)));
       }
     return flush();
@@ -196,7 +182,7 @@ class Healer {
   }
 
   // Where the right bytes go. False: they cannot be put there.
-  bool plan(const Disk& disk, BadGrain& grain) {
+  bool plan(const Disk& disk, const Disk& from, BadGrain& grain) {
     ExtentList extents;
     Status planned =
         disk.map().compose(grain.range.begin, grain.range.end - grain.range.begin, extents);
@@ -208,7 +194,7 @@ class Healer {
       if (extent.kind == ExtentKind::data)
         plan_plain(extent, right, grain);
       else if (extent.kind == ExtentKind::deflated)
-        planned = plan_deflated(disk, extent, right, grain);
+        planned = plan_deflated(disk, from, extent, right, grain);
       else if (!is_zero(right))
         grain.unstored.push_back({extent.guest_offset, extent.guest_end()});
     }
@@ -230,17 +216,14 @@ class Healer {
     }
   }
 
-  Status plan_deflated(const Disk& disk, const Extent& extent, std::span<const std::byte> right,
-                       BadGrain& grain) {
-    if (extent.length != extent.grain_valid)
-      return fail(ErrorKind::unsupported, extent.file->path(), extent.file_offset,
-                  "a part of the compressed grain stored here is hidden by other links, or by the "
-                  "limits of what a digest is of: it is not written anew");
+  Status plan_deflated(const Disk& disk, const Disk& from, const Extent& extent,
+                       std::span<const std::byte> right, BadGrain& grain) {
     const Link& link = disk.link(extent.link);
     GM_TRY(const BlockNeighbours beside, starts_.beside(link, extent));
     // Most of a bad digest grain can be right, where grains are small.
     if (inflates_to(link, extent, beside, right)) return {};
     std::vector<std::byte> whole(right.begin(), right.end());
+    if (extent.length != extent.grain_valid) GM_CHECK(fetch_whole(disk, from, extent, whole));
     whole.resize(extent.grain_bytes);
     GM_TRY(const std::vector<std::byte> block, link.deflate_in_place(extent, beside, whole));
     grain.how = kDeflated;
@@ -248,6 +231,7 @@ class Healer {
     return {};
   }
 
+  // As verify() reads it, which knows the next block.
   bool inflates_to(const Link& link, const Extent& extent, const BlockNeighbours& beside,
                    std::span<const std::byte> right) {
     std::vector<std::byte> stored(extent.stored_bytes);
@@ -256,7 +240,39 @@ class Healer {
     std::vector<std::byte> grain(extent.grain_bytes);
     return extent.file->read_exact_at(extent.file_offset, stored) &&
            link.inflate(extent, stored, inflater_, grain) &&
-           std::memcmp(grain.data(), right.data(), right.size()) == 0;
+           std::memcmp(grain.data() + extent.grain_skip, right.data(), right.size()) == 0;
+  }
+
+  // All that a block stores of which `extent` is a part: its other digest grains are proven as
+  // well, for they are written with it.
+  Status fetch_whole(const Disk& disk, const Disk& from, const Extent& extent,
+                     std::vector<std::byte>& whole) {
+    const std::uint64_t begin = extent.guest_offset - extent.grain_skip;
+    const std::uint64_t end = begin + extent.grain_valid;
+    ExtentList parts;
+    if (end <= disk.size_bytes()) GM_CHECK(disk.map().compose(begin, end - begin, parts));
+    const bool visible = std::ranges::all_of(parts, [&](const Extent& part) {
+      return part.kind == ExtentKind::deflated && part.file == extent.file &&
+             part.file_offset == extent.file_offset;
+    });
+    if (parts.empty() || !visible)
+      return fail(ErrorKind::unsupported, extent.file->path(), extent.file_offset,
+                  "a part of the compressed grain stored here is hidden by other links, and so not "
+                  "known: it is not written anew");
+    const std::uint64_t first = begin / kDigestGrain;
+    const std::uint64_t all = std::min(align_up(end, kDigestGrain), from.size_bytes());
+    std::vector<std::byte> bytes(all - first * kDigestGrain);
+    GM_CHECK(from.read_at(first * kDigestGrain, bytes));
+    for (std::size_t at = 0; at < bytes.size(); at += kDigestGrain) {
+      GM_TRY(const std::optional<Digest128> digest, digests_->of(first + at / kDigestGrain));
+      const auto piece = std::span(bytes).subspan(at, std::min(kDigestGrain, bytes.size() - at));
+      if (!has_digest(piece, digest))
+        return fail(ErrorKind::corrupt, options_.from,
+                    "has not the right bytes of all that is compressed together");
+    }
+    const auto from_here = bytes.begin() + static_cast<std::ptrdiff_t>(begin % kDigestGrain);
+    whole.assign(from_here, from_here + static_cast<std::ptrdiff_t>(extent.grain_valid));
+    return {};
   }
 
   void add_patch(const Extent& extent, std::uint64_t offset, std::span<const std::byte> bytes,
@@ -331,7 +347,7 @@ class Healer {
                   fmt::format("what was written reads back as something else: the device is "
                               "failing; {} takes it back (`grainmill check --undo {}`)",
                               journal, image_));
-    return files_.remove(journal);
+    return retire_undo_journal(files_, journal);
   }
 
   // What cannot be read cannot be taken back, and is no loss.
@@ -424,6 +440,7 @@ class Healer {
   std::vector<std::byte> old_;
   Inflater inflater_;
   BlockStarts starts_;
+  std::optional<ManifestDigests> digests_;
   std::vector<BadGrain> batch_;
   std::uint64_t batch_bytes_ = 0;
   std::vector<BadGrain> unstored_;

@@ -27,9 +27,13 @@ struct HealReport {
   std::uint64_t healed_bytes = 0;  // in whole digest grains; not written: that would be
   std::uint64_t left_bytes = 0;
   bool written = false;
+  // All was written, and the cryptographic root is not the manifest's: `from` was made to deceive.
+  bool root_differs = false;
 
   // Whether the image is as it was when its manifest was made.
-  [[nodiscard]] bool whole() const { return before.same() || (written && left_bytes == 0); }
+  [[nodiscard]] bool whole() const {
+    return before.same() || (written && left_bytes == 0 && !root_differs);
+  }
 };
 
 // Finds what of an image is not as its manifest says, fetches it from another image of the same
@@ -37,7 +41,8 @@ struct HealReport {
 // tables lost is allocated anew in the top link. Nothing is written that has not the digest of the
 // manifest, nor before it was tried; what it overwrites goes first to a journal beside the image
 // (repair_journal_path(), 64 MiB of it at a time), which is removed when the healed ranges were
-// read back right. Content IDs stay what they are, for the contents are what they were. Fails, with
+// read back right. Where the manifest has a cryptographic root, the whole disk is read once more to
+// prove that too. Content IDs stay what they are, for the contents are what they were. Fails, with
 // nothing changed, where the image's structure is damaged (for check --repair), where either disk
 // has another size than the manifest, or where an earlier repair left its journal.
 [[nodiscard]] Result<HealReport> heal(FileSystem& files, const HealOptions& options);

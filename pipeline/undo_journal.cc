@@ -78,6 +78,11 @@ Status write_undo_journal(FileSystem& files, const std::string& path,
   return pending->publish(Durability::synced);
 }
 
+Status retire_undo_journal(FileSystem& files, const std::string& path) {
+  GM_CHECK(write_undo_journal(files, path, {}));
+  return files.remove(path);
+}
+
 Result<std::vector<UndoEntry>> read_undo_journal(FileSystem& files, const std::string& path) {
   GM_TRY(const std::unique_ptr<File> file, files.open_read(path));
   GM_TRY(const FileInfo info, file->info());

@@ -22,6 +22,10 @@ struct UndoEntry {
 // (4), path, file_bytes (8), offset (8), length (8), bytes; then XXH3-128 of all before (16).
 [[nodiscard]] Status write_undo_journal(FileSystem& files, const std::string& path,
                                         const std::vector<UndoEntry>& entries);
+// Removes a journal whose changes are to stay, whatever the power does: a name that was removed may
+// come back, and what is written later must not be taken back by it. So it is made empty first,
+// durably.
+[[nodiscard]] Status retire_undo_journal(FileSystem& files, const std::string& path);
 [[nodiscard]] Result<std::vector<UndoEntry>> read_undo_journal(FileSystem& files,
                                                                const std::string& path);
 

@@ -2,104 +2,18 @@
 //
 // Images of every kind rot, and are healed from another image of the same disk: to exactly the
 // bytes of before where the bytes are stored plainly, and never to other contents.
-#include "pipeline/heal.h"
-
-#include "engine/base/units.h"
-#include "pipeline/convert.h"
-#include "pipeline/repair.h"
-#include "tests/fakes/outcome.h"
+#include "engine/codec/digest.h"
 #include "tests/fault/fault_file_system.h"
+#include "tests/heal_fixture.h"
 #include "tests/power_cut/power_cut_file_system.h"
-#include "tests/program.h"
-#include "tests/support/file_bytes.h"
-#include "tests/support/layout.h"
-#include "tests/support/temp_dir.h"
-#include "tests/support/vmdk_builder.h"
 
-#include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <string>
-#include <vector>
+#include <span>
 
 namespace grainmill::testing {
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr std::uint64_t kGrain = 64 * kKiB;
-constexpr const char* kLayout = "320k:A 128k:- 192k:B 64k:-";
-
-class HealTest : public ::testing::Test {
- protected:
-  // A disk, its raw copy and the manifest of that.
-  void build(const std::vector<LinkOptions>& options = {LinkOptions()},
-             const char* layout = kLayout) {
-    disk_ = build_disk(dir_.path(), "disk", parse_layout(layout), options);
-    const ConvertOptions convert_options{.source = disk_.path(),
-                                         .disk = {},
-                                         .output = raw(),
-                                         .manifest = manifest(),
-                                         .durability = Durability::unsynced,
-                                         .graph = {}};
-    ASSERT_TRUE(IsOk(convert(posix_file_system(), convert_options)));
-    for (const fs::path& path : disk_.files()) healthy_[path] = file_bytes(path);
-    healthy_[raw()] = file_bytes(raw());
-  }
-  fs::path raw() const { return dir_ / "copy.raw"; }
-  fs::path manifest() const { return dir_ / "copy.raw.manifest"; }
-
-  const GrainPlace& grain(std::uint64_t number, std::size_t link = 0) const {
-    return disk_.links[link].extents[0].grain_at(number * kGrain);
-  }
-
-  Result<HealReport> run(const fs::path& image, const fs::path& from, bool write = true,
-                         FileSystem& files = posix_file_system()) {
-    ranges_.clear();
-    reasons_.clear();
-    HealOptions options;
-    options.verify.image = image;
-    options.verify.manifest = manifest();
-    options.verify.graph.threads = 1;
-    options.verify.on_difference = [](const Difference&) {};
-    options.from = from;
-    options.write = write;
-    options.on_healed = [this](const GuestRange& range, const std::string& how) {
-      ranges_.push_back(range.begin);
-      reasons_.push_back(how);
-    };
-    options.on_left = [this](const GuestRange&, const std::string& why) {
-      reasons_.push_back(why);
-    };
-    return heal(files, options);
-  }
-  void expect_healed(const fs::path& image, const fs::path& from) {
-    const Result<HealReport> report = run(image, from);
-    ASSERT_TRUE(IsOk(report));
-    EXPECT_TRUE(report->whole());
-    EXPECT_FALSE(report->before.same());
-    EXPECT_FALSE(fs::exists(repair_journal_path(image)));
-    const Result<HealReport> again = run(image, from);
-    ASSERT_TRUE(IsOk(again));
-    EXPECT_TRUE(again->before.same());
-  }
-  void expect_healthy_files() {
-    for (const auto& [path, bytes] : healthy_) EXPECT_EQ(file_bytes(path), bytes) << path;
-  }
-  CommandResult program(std::vector<std::string> arguments) {
-    return run_program(dir_.path(), arguments);
-  }
-
-  TempDir dir_;
-  BuiltDisk disk_;
-  std::map<fs::path, std::vector<std::byte>> healthy_;
-  std::vector<std::uint64_t> ranges_;
-  std::vector<std::string> reasons_;
-};
 
 TEST_F(HealTest, ARawCopyFromItsDiskAndBack) {
   build();
@@ -272,16 +186,155 @@ TEST_F(HealTest, APowerCutLeavesTheJournalOrOneOfTheTwo) {
   files.note(1);
   std::size_t with_journal = 0;
   files.for_each_state([&](PowerCut& cut) {
-    if (undo_repair(cut.files(), {}, "/copy.raw")) {
-      ++with_journal;
-      EXPECT_EQ(cut.files().content("/copy.raw").bytes(), rotten) << cut.story();
-      return !HasFailure();
-    }
+    const bool undone = undo_repair(cut.files(), {}, "/copy.raw").has_value();
+    if (undone) ++with_journal;
     const std::vector<std::byte> left = cut.files().content("/copy.raw").bytes();
-    EXPECT_TRUE(left == healthy_[raw()] || (left == rotten && !cut.has_note(1))) << cut.story();
+    const bool healed = left == healthy_[raw()];
+    EXPECT_TRUE(healed || (left == rotten && !cut.has_note(1))) << cut.story();
     return !HasFailure();
   });
   EXPECT_GT(with_journal, 0U);
+}
+
+TEST_F(HealTest, APowerCutWhileTablesAreWrittenIsHealedByTheNextRun) {
+  build({LinkOptions()}, "64k:A 64k:B 64k:C");
+  patch_word(disk_.path(), grain(2).gte_offset, 0);
+  patch_word(disk_.path(), grain(2).redundant_gte_offset, 0);
+  fs::resize_file(disk_.path(), grain(2).data_offset);
+  flip_bits(disk_.path(), grain(0).data_offset + 5);
+  PowerCutFileSystem files;
+  files.add("/disk.vmdk", file_bytes(disk_.path()));
+  files.add("/copy.raw", file_bytes(raw()));
+  files.add("/copy.raw.manifest", file_bytes(manifest()));
+  HealOptions options;
+  options.verify.image = "/disk.vmdk";
+  options.verify.manifest = "/copy.raw.manifest";
+  options.verify.graph.threads = 1;
+  options.verify.on_difference = [](const Difference&) {};
+  options.from = "/copy.raw";
+  options.write = true;
+  options.on_healed = [](const GuestRange&, const std::string&) {};
+  options.on_left = options.on_healed;
+  ASSERT_TRUE(IsOk(heal(files, options)));
+  files.note(1);
+  std::size_t shown = 0;
+  const auto visit = [&](PowerCut& cut) {
+    ++shown;
+    static_cast<void>(undo_repair(cut.files(), {}, "/disk.vmdk"));
+    const Result<HealReport> again = heal(cut.files(), options);
+    EXPECT_TRUE(IsOk(again)) << cut.story();
+    EXPECT_TRUE(again && again->whole()) << cut.story();
+    EXPECT_TRUE(!cut.has_note(1) || again->before.same()) << cut.story();
+    return !HasFailure();
+  };
+  files.for_each_state(visit, {.max_exhaustive = 4, .random_states = 600});
+  EXPECT_GT(shown, 50U);
+}
+
+TEST_F(HealTest, KeepsTheOldBytesBesideASectorThatCannotBeRead) {
+  build();
+  const std::vector<std::byte> rot(4 * kSectorBytes, std::byte{0x77});
+  patch_file(raw(), kGrain, rot);
+  const std::vector<std::byte> rotten = file_bytes(raw());
+  FaultFileSystem files(posix_file_system());
+  const std::uint64_t broken = kGrain + kSectorBytes;
+  files.add({.path_end = "copy.raw", .range_begin = broken, .range_end = broken + kSectorBytes});
+  files.add({.call = FileCall::sync, .path_end = "copy.raw"});
+  EXPECT_TRUE(HasError(run(raw(), disk_.path(), true, files), ErrorKind::io));
+  EXPECT_EQ(file_bytes(raw()), healthy_[raw()]);
+  ASSERT_TRUE(IsOk(undo_repair(posix_file_system(), {}, raw())));
+  std::vector<std::byte> expected = rotten;
+  const std::vector<std::byte> right = file_bytes(disk_.path(), grain(1).data_offset, kGrain);
+  std::copy_n(right.begin() + kSectorBytes, kSectorBytes,
+              expected.begin() + static_cast<std::ptrdiff_t>(broken));
+  EXPECT_EQ(file_bytes(raw()), expected);
+  expect_healed(raw(), disk_.path());
+}
+
+TEST_F(HealTest, WhatIsRightWhenItIsReadAgain) {
+  build();
+  FaultFileSystem files(posix_file_system());
+  files.add({.path_end = "copy.raw", .range_begin = kGrain, .range_end = kGrain + 1});
+  bool seen = false;
+  HealOptions options;
+  options.verify.image = raw();
+  options.verify.manifest = manifest();
+  options.verify.graph.threads = 1;
+  options.verify.on_difference = [&](const Difference&) {
+    seen = true;
+    files.clear();
+  };
+  options.from = disk_.path();
+  options.write = true;
+  options.on_healed = [this](const GuestRange& range, const std::string& how) {
+    ranges_.push_back(range.begin);
+    reasons_.push_back(how);
+  };
+  options.on_left = [](const GuestRange&, const std::string&) {};
+  const Result<HealReport> report = heal(files, options);
+  ASSERT_TRUE(IsOk(report));
+  EXPECT_TRUE(seen);
+  EXPECT_TRUE(report->whole());
+  EXPECT_EQ(ranges_, std::vector<std::uint64_t>{kGrain});
+  EXPECT_EQ(reasons_, std::vector<std::string>{"is right when it is read again"});
+  expect_healthy_files();
+}
+
+TEST_F(HealTest, ProvesTheCryptographicRootOfTheWholeDisk) {
+  build();
+  ASSERT_EQ(program({"convert", "-q", "--digest", "sha256", "disk.vmdk", "proof.raw"}).exit_status,
+            0);
+  fs::rename(dir_ / "proof.raw.manifest", manifest());
+  flip_bits(raw(), kGrain);
+  expect_healed(raw(), disk_.path());
+  // As if what was fetched had the right XXH3 digest and other contents: another root.
+  std::vector<std::byte> bytes = file_bytes(manifest());
+  constexpr std::size_t kTrailer = 112;
+  constexpr std::size_t kChecksum = 24;
+  bytes[bytes.size() - kTrailer + 16] ^= std::byte{1};
+  const std::span body = std::span(bytes).first(bytes.size() - kChecksum);
+  store_digest(bytes.data() + body.size(), xxh3_128(body));
+  patch_file(manifest(), 0, bytes);
+  flip_bits(raw(), kGrain);
+  const Result<HealReport> report = run(raw(), disk_.path());
+  ASSERT_TRUE(IsOk(report));
+  EXPECT_EQ(report->left_bytes, 0U);
+  EXPECT_TRUE(report->root_differs);
+  EXPECT_FALSE(report->whole());
+  flip_bits(raw(), kGrain);
+  const CommandResult told = program({"verify", "copy.raw", "--heal", "disk.vmdk", "--yes"});
+  EXPECT_EQ(told.exit_status, 2) << told.out;
+  EXPECT_NE(told.out.find("sha256 root differs"), std::string::npos) << told.out;
+}
+
+TEST_F(HealTest, RefusesTheManifestOfAnotherDisk) {
+  build();
+  flip_bits(raw(), kGrain);
+  const std::vector<std::byte> rotten = file_bytes(raw());
+  ASSERT_EQ(program({"create", "-q", "small.vmdk", "64k"}).exit_status, 0);
+  ASSERT_EQ(program({"convert", "-q", "small.vmdk", "small.raw"}).exit_status, 0);
+  fs::rename(dir_ / "small.raw.manifest", manifest());
+  EXPECT_TRUE(HasError(run(raw(), disk_.path()), ErrorKind::mismatch, "manifest"));
+  EXPECT_EQ(file_bytes(raw()), rotten);
+}
+
+TEST_F(HealTest, Qcow2WhereItIsStoredPlainly) {
+  build();
+  for (const bool compressed : {false, true}) {
+    std::vector<std::string> arguments = {"convert", "-q", "-O", "qcow2", "disk.vmdk", "q"};
+    if (compressed) arguments.emplace_back("-c");
+    ASSERT_EQ(program(arguments).exit_status, 0);
+    const std::vector<std::byte> healthy = file_bytes(dir_ / "q");
+    flip_bits(dir_ / "q", place_in("q", 8 * kGrain) + 20);
+    const std::vector<std::byte> rotten = file_bytes(dir_ / "q");
+    const Result<HealReport> report = run(dir_ / "q", raw());
+    ASSERT_TRUE(IsOk(report));
+    ASSERT_FALSE(report->before.same());
+    EXPECT_EQ(report->whole(), !compressed) << reasons_.front();
+    EXPECT_EQ(file_bytes(dir_ / "q"), compressed ? rotten : healthy);
+    fs::remove(dir_ / "q");
+    fs::remove(dir_ / "q.manifest");
+  }
 }
 
 TEST_F(HealTest, TellsPeopleAndProgramsWhatItDoes) {

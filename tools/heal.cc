@@ -111,6 +111,11 @@ class HealPrinter {
                         report.written ? "healed" : "can be healed", args_.heal_from);
     if (report.left_bytes != 0) text += fmt::format(", {} left", format_size(report.left_bytes));
     if (!report.written) return text + "; nothing was written, --yes does it\n";
+    if (report.root_differs)
+      return text + fmt::format(
+                        "; all digests agree and the {} root differs: {} was changed on "
+                        "purpose\n",
+                        crypto_name(report.before.crypto), args_.heal_from);
     return text + (report.whole() ? "; read back, same as in the manifest\n" : "; read back\n");
   }
 
@@ -123,6 +128,7 @@ class HealPrinter {
                              {"unreadable_bytes", report.before.unreadable_bytes},
                              {"healed_bytes", report.healed_bytes},
                              {"left_bytes", report.left_bytes},
+                             {"crypto_differs", report.root_differs},
                              {"ranges", ranges_},
                              {"ranges_omitted", found_ - ranges_.size()}};
     const bool events = args_.run.progress == ProgressForm::json;
