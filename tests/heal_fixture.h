@@ -95,7 +95,7 @@ class HealTest : public ::testing::Test {
     if (!disk || !disk->map().compose(guest_offset, kSectorBytes, extents)) return 0;
     return extents.front().file_offset;
   }
-  CommandResult program(std::vector<std::string> arguments) {
+  CommandResult program(const std::vector<std::string>& arguments) {
     return run_program(dir_.path(), arguments);
   }
 
