@@ -47,7 +47,7 @@ TEST_F(HealStreamTest, DoesNotBelieveTheLengthOfARottenBlock) {
     healthy_.clear();
     build_stream(form, kMixed);
     for (const GrainPlace& place : grains())
-      for (const unsigned bit : {1U, 4U, 9U, 10U, 16U, 31U})
+      for (const unsigned bit : {4U, 9U, 31U})
         for (const bool stream_too : {false, true}) {
           SCOPED_TRACE(::testing::Message() << static_cast<int>(form) << ' ' << place.guest_offset
                                             << ' ' << bit << ' ' << stream_too);
