@@ -363,7 +363,7 @@ class Healer {
       std::vector<std::byte> old(length);
       const std::uint64_t offset = patch.patch.offset + at;
       if (!file->read_exact_at(offset, old)) return false;
-      undo.push_back({absolute, info.size_bytes, {offset, std::move(old)}});
+      undo.push_back({absolute, info.size_bytes, {offset, std::move(old)}, offset + length});
       return true;
     };
     const std::size_t size = patch.patch.bytes.size();

@@ -49,7 +49,7 @@ class Repair {
     if (report_.after.damage + report_.after.unchecked != 0)
       report_.journal = repair_journal_path(image_);
     else
-      GM_CHECK(files_.remove(repair_journal_path(image_)));
+      GM_CHECK(retire_undo_journal(files_, repair_journal_path(image_)));
     return report_;
   }
 
@@ -68,8 +68,10 @@ class Repair {
       GM_TRY(const std::size_t got, file->read_at(correction.patch.offset, old));
       old.resize(got);
       GM_TRY(std::string absolute, files_.canonical(correction.path));
-      undo.push_back(
-          {std::move(absolute), info.size_bytes, {correction.patch.offset, std::move(old)}});
+      undo.push_back({std::move(absolute),
+                      info.size_bytes,
+                      {correction.patch.offset, std::move(old)},
+                      correction.patch.offset + correction.patch.bytes.size()});
     }
     GM_CHECK(write_undo_journal(files_, repair_journal_path(image_), undo));
     for (const Correction& correction : plan_.corrections)
@@ -107,19 +109,31 @@ Status undo_repair(FileSystem& files, const OpenPolicy& policy, const std::strin
   const std::string journal = repair_journal_path(image);
   GM_TRY(const std::vector<UndoEntry> entries, read_undo_journal(files, journal));
   std::map<std::string, std::unique_ptr<File>> open;
+  std::map<std::string, std::uint64_t> most;
+  for (const UndoEntry& entry : entries) {
+    std::uint64_t& bytes = most[entry.path];
+    bytes = std::max({bytes, entry.file_bytes, entry.most_bytes});
+  }
+  for (const auto& [path, bytes] : most) {
+    GM_TRY(open[path], open_named_file(files, policy, image, path, OpenMode::read_write));
+    GM_TRY(const FileInfo info, open[path]->info());
+    if (info.size_bytes > bytes)
+      return fail(ErrorKind::invalid_argument, path,
+                  fmt::format("has {} bytes, more than the repair left ({}): it was written since, "
+                              "and taking the repair back would destroy that; if all is well, "
+                              "remove {}",
+                              info.size_bytes, bytes, journal));
+  }
   // Backwards: where two changes overlap, the older bytes are those that were read first.
   for (std::size_t i = entries.size(); i-- > 0;) {
     const UndoEntry& entry = entries[i];
-    std::unique_ptr<File>& file = open[entry.path];
-    if (!file) {
-      GM_TRY(file, open_named_file(files, policy, image, entry.path, OpenMode::read_write));
-    }
+    const std::unique_ptr<File>& file = open[entry.path];
     GM_CHECK(file->write_at(entry.old.offset, entry.old.bytes));
     GM_TRY(const FileInfo info, file->info());
     if (info.size_bytes > entry.file_bytes) GM_CHECK(file->resize(entry.file_bytes));
   }
   for (const auto& [path, file] : open) GM_CHECK(file->sync());
-  return files.remove(journal);
+  return retire_undo_journal(files, journal);
 }
 
 }  // namespace grainmill

@@ -27,6 +27,7 @@ struct ChainDoubts {
   std::vector<Doubts> links;                // ranges of the disk, by the link that is contradicted
   std::map<std::string, Doubts> contested;  // ranges of files that several table entries claim
   std::optional<Error> cut;                 // why the chain ends before its last parent
+  std::optional<Error> somewhere;           // damage at no place that could be named
 };
 
 // Of opening a chain: a parent that is not there is no reason to stop.
@@ -118,7 +119,8 @@ class Judge {
   Judge(const ChainDoubts& doubts, RescueMap& map)
       : doubts_(doubts),
         map_(map),
-        all_trusted_(!doubts.cut && std::ranges::all_of(doubts.links, &Doubts::empty)) {}
+        all_trusted_(!doubts.cut && !doubts.somewhere &&
+                     std::ranges::all_of(doubts.links, &Doubts::empty)) {}
 
   // [map.position(), end) was read through `disk`.
   Status add(const Disk& disk, std::uint64_t end) {
@@ -139,6 +141,9 @@ class Judge {
   Status add(const Extent& extent) {
     if (extent.kind == ExtentKind::hole && doubts_.cut)
       return map_.add(extent.length, RescueStatus::missing, doubts_.cut->to_string());
+    // What was lost reads as nothing.
+    if (extent.kind == ExtentKind::hole && doubts_.somewhere)
+      return map_.add(extent.length, RescueStatus::doubtful, doubts_.somewhere->to_string());
     for (std::uint64_t at = extent.guest_offset; at < extent.guest_end();) {
       const std::optional<Doubt> doubt = nearest(extent, at);
       const bool here = doubt && doubt->begin <= at;
@@ -341,6 +346,7 @@ class Salvage {
   }
 
   void note(const Error& damage) {
+    if (!doubts_.somewhere) doubts_.somewhere = damage;
     ++report_.damage;
     options_.on_damage(damage);
   }

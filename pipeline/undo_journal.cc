@@ -11,7 +11,7 @@
 namespace grainmill {
 namespace {
 
-constexpr std::string_view kMagic = "GMUNDO 1";
+constexpr std::string_view kMagic = "GMUNDO 2";
 
 class Writer {
  public:
@@ -66,6 +66,7 @@ Status write_undo_journal(FileSystem& files, const std::string& path,
     out.word(static_cast<std::uint32_t>(entry.path.size()));
     out.append(std::as_bytes(std::span(entry.path)));
     out.word(entry.file_bytes);
+    out.word(entry.most_bytes);
     out.word(entry.old.offset);
     out.word<std::uint64_t>(entry.old.bytes.size());
     out.append(entry.old.bytes);
@@ -102,6 +103,7 @@ Result<std::vector<UndoEntry>> read_undo_journal(FileSystem& files, const std::s
     const auto name = in.take(in.word<std::uint32_t>());
     entry.path.assign(reinterpret_cast<const char*>(name.data()), name.size());
     entry.file_bytes = in.word<std::uint64_t>();
+    entry.most_bytes = in.word<std::uint64_t>();
     entry.old.offset = in.word<std::uint64_t>();
     const auto old = in.take(in.word<std::uint64_t>());
     entry.old.bytes.assign(old.begin(), old.end());

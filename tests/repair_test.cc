@@ -145,6 +145,32 @@ TEST_F(RepairTest, DoesNotBelieveAJournalThatIsNotWholeOrNamesOtherFiles) {
   EXPECT_TRUE(HasError(undo(), ErrorKind::corrupt, "journal"));
 }
 
+TEST_F(RepairTest, TakesNoEntryAwayWhileThereIsAGrainThatNothingRefersTo) {
+  for (const auto& [primary, redundant] :
+       std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0x7fffffff, 0}, {0, 0x7fffffff}}) {
+    patch_word(disk_.path(), grain(2).gte_offset, primary);
+    patch_word(disk_.path(), grain(2).redundant_gte_offset, redundant);
+    const std::vector<std::byte> damaged = file_bytes(disk_.path());
+    const Result<RepairReport> report = run(true);
+    ASSERT_TRUE(IsOk(report));
+    EXPECT_EQ(report->corrections, 0U);
+    EXPECT_EQ(report->doubts, 1U);
+    EXPECT_EQ(file_bytes(disk_.path()), damaged);
+  }
+}
+
+TEST_F(RepairTest, IsNotTakenBackWhenTheImageWasWrittenSince) {
+  damage_one_copy();
+  damage_both_copies();
+  ASSERT_TRUE(IsOk(run(true)));
+  const std::vector<std::byte> more(4096, std::byte{7});
+  patch_file(disk_.path(), fs::file_size(disk_.path()), more);
+  const std::vector<std::byte> written = file_bytes(disk_.path());
+  EXPECT_TRUE(HasError(undo(), ErrorKind::invalid_argument, "written since"));
+  EXPECT_EQ(file_bytes(disk_.path()), written);
+  EXPECT_TRUE(fs::exists(journal()));
+}
+
 TEST_F(RepairTest, TellsPeopleAndProgramsWhatItDoes) {
   damage_one_copy();
   const CommandResult dry = program({"--repair", "disk.vmdk"});

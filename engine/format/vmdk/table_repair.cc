@@ -52,7 +52,7 @@ class TableRepair {
     GM_CHECK(claim_agreed());
     for (std::uint64_t table = 0; table < tables_ && copies_.size() == 2; ++table)
       GM_CHECK(settle_table(table));
-    return {};
+    return settle_emptied();
   }
 
  private:
@@ -289,21 +289,61 @@ class TableRepair {
     for (std::size_t i = 0; i < one.size() && first + i < grains_; ++i) {
       if (one[i] == other[i]) continue;
       GM_TRY(const std::optional<std::uint32_t> right, decide(one[i], other[i]));
-      if (!right) {
-        doubt_entry(first + i, one[i], other[i]);
-        continue;
-      }
-      if (*right > kZeroedGrainEntry) used_.add(slot_of(*right), 1);
-      const Copy& wrong = copies_[one[i] == *right ? 1 : 0];
-      if (wrong.directory[table] == 0) continue;
-      plan_.corrections.push_back(correct_word(
-          file_, entry_offset(wrong, first + i), *right,
-          fmt::format("{} grain table entry for address {:#x}: sector {} in place of {}, as in "
-                      "the other copy",
-                      wrong.name, (first + i) * header_.grain_bytes(), *right,
-                      one[i] == *right ? other[i] : one[i])));
+      const Disputed disputed{first + i, one[i], other[i]};
+      if (!right)
+        doubt_entry(disputed);
+      else if (*right <= kZeroedGrainEntry && is_impossible(std::max(one[i], other[i])))
+        emptied_.emplace_back(disputed, *right);
+      else
+        settle(disputed, *right);
     }
     return {};
+  }
+
+  // An entry that both copies may have lost, each in its way.
+  struct Disputed {
+    std::uint64_t grain = 0;
+    std::uint32_t one = 0;
+    std::uint32_t other = 0;
+  };
+
+  void settle(const Disputed& disputed, std::uint32_t right) {
+    if (right > kZeroedGrainEntry) used_.add(slot_of(right), 1);
+    const Copy& wrong = copies_[disputed.one == right ? 1 : 0];
+    if (wrong.directory[disputed.grain / header_.entries_per_table] == 0) return;
+    plan_.corrections.push_back(correct_word(
+        file_, entry_offset(wrong, disputed.grain), right,
+        fmt::format("{} grain table entry for address {:#x}: sector {} in place of {}, as in "
+                    "the other copy",
+                    wrong.name, disputed.grain * header_.grain_bytes(), right,
+                    disputed.one == right ? disputed.other : disputed.one)));
+  }
+
+  // Where one copy says that there is nothing and the other what cannot be, there may have been a
+  // grain, if there is one that nothing refers to.
+  [[nodiscard]] bool is_impossible(std::uint32_t entry) const {
+    return entry > kZeroedGrainEntry && (!is_sane(entry) || used_.contains(slot_of(entry)));
+  }
+  Status settle_emptied() {
+    if (emptied_.empty()) return {};
+    GM_TRY(const bool lost, any_grain_is_lost());
+    for (const auto& [disputed, right] : emptied_) {
+      if (lost)
+        doubt_entry(disputed);
+      else
+        settle(disputed, right);
+    }
+    return {};
+  }
+  Result<bool> any_grain_is_lost() const {
+    const std::uint64_t end = file_bytes_ / kSectorBytes;
+    for (std::uint64_t sector = phase_; sector < end; sector += header_.grain_sectors) {
+      const auto entry = static_cast<std::uint32_t>(sector);
+      if (!is_sane(entry) || used_.contains(slot_of(entry))) continue;
+      GM_TRY(const bool holds, holds_data(entry));
+      if (holds) return true;
+    }
+    return false;
   }
 
   // Which of two entries is right; nullopt: there is no telling.
@@ -332,12 +372,12 @@ class TableRepair {
     return !is_zero(std::span(grain).first(got));
   }
 
-  void doubt_entry(std::uint64_t grain, std::uint32_t one, std::uint32_t other) {
+  void doubt_entry(const Disputed& disputed) {
     plan_.doubts.push_back(
-        fail(ErrorKind::corrupt, file_.path(), entry_offset(copies_[0], grain),
+        fail(ErrorKind::corrupt, file_.path(), entry_offset(copies_[0], disputed.grain),
              fmt::format("grain table entry for address {:#x} is sector {} in the primary tables "
-                         "and sector {} in the redundant ones, and both could be true",
-                         grain * header_.grain_bytes(), one, other))
+                         "and sector {} in the redundant ones, and neither is sure to be right",
+                         disputed.grain * header_.grain_bytes(), disputed.one, disputed.other))
             .error());
   }
 
@@ -355,6 +395,7 @@ class TableRepair {
   std::vector<bool> sure_;
   std::uint64_t phase_ = 0;  // of grains, in sectors
   SlotSet used_;
+  std::vector<std::pair<Disputed, std::uint32_t>> emptied_;  // and what the other copy says
 };
 
 }  // namespace
