@@ -113,8 +113,10 @@ struct EmbeddedDescriptor {
 // nothing.
 Result<EmbeddedDescriptor> read_embedded(const File& file, FileSystem& files,
                                          const HostedHeader& header) {
-  if (is_part(file, header)) return refuse_part(files, file, "one part of a split disk");
+  if (header.descriptor_sector == 0) return refuse_part(files, file, "one part of a split disk");
   GM_TRY(std::string text, read_embedded_text(file, header));
+  if (text.empty() || text.front() == '\0')
+    return refuse_part(files, file, "one part of a split disk");
   const std::uint64_t text_offset = header.descriptor_sector * kSectorBytes;
   GM_TRY(Descriptor descriptor, parse_descriptor(text, file.path(), text_offset));
   GM_CHECK(check_descriptor(descriptor, file.path(), text_offset));
@@ -160,8 +162,10 @@ Result<std::unique_ptr<Link>> open_monolithic(std::unique_ptr<File> file, FileSy
   GM_TRY(const HostedHeader header, parse_hosted_header(sector, file->path(), 0));
   Result<EmbeddedDescriptor> embedded = read_embedded(*file, files, header);
   if (!embedded) {
-    const bool refused = embedded.error().kind == ErrorKind::unsupported && !is_part(*file, header);
-    if (options.tolerate == nullptr || refused) return std::unexpected(embedded.error());
+    const bool refused =
+        options.tolerate == nullptr ||
+        (embedded.error().kind == ErrorKind::unsupported && !is_part(*file, header));
+    if (refused) return std::unexpected(embedded.error());
     return open_undescribed(std::move(file), header, std::move(embedded).error(), options);
   }
 
