@@ -165,7 +165,12 @@ class Mill {
                                              guarded(*unit, [&] { place_unit(*unit); });
                                              return unit;
                                            }};
-  StageNode write_ = stage([](Unit& unit) { write(unit); });
+  // One at a time, for that is how the kernel lets threads write to a file: a second one would not
+  // sleep but spin in its lock, instead of inflating the next unit.
+  StageNode write_ = StageNode(graph_, flow::serial, [](Unit* unit) noexcept {
+    guarded(*unit, [&] { write(*unit); });
+    return unit;
+  });
   flow::sequencer_node<Unit*> order_{graph_, [](Unit* unit) { return unit->sequence; }};
   flow::function_node<Unit*, Unit*> record_{graph_, flow::serial, [this](Unit* unit) {
                                               guarded(*unit, [&] { record(*unit); });
