@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/command_line.h"
 
-#include "engine/base/units.h"
-#include "engine/format/format.h"
+#include "tools/batch_options.h"
+#include "tools/common_options.h"
 #include "tools/help_text.h"
-
-#include <CLI/CLI.hpp>
 
 #include <map>
 #include <ostream>
@@ -23,67 +21,6 @@ const std::map<std::string, TableChoice> kTableChoices = {{"primary", TableChoic
                                                           {"redundant", TableChoice::redundant}};
 const std::map<std::string, CryptoAlgorithm> kCrypto = {{"blake2b512", CryptoAlgorithm::blake2b512},
                                                         {"sha256", CryptoAlgorithm::sha256}};
-
-// An option that takes one of the words of a table.
-template <typename T>
-void add_choice(CLI::App& app, const std::string& name, T& value,
-                const std::map<std::string, T>& choices, const std::string& help) {
-  std::string words;
-  for (const auto& [word, unused] : choices) words += (words.empty() ? "" : "|") + word;
-  app.add_option_function<std::string>(
-         name,
-         [&value, &choices, words, name](const std::string& word) {
-           const auto found = choices.find(word);
-           if (found == choices.end())
-             throw CLI::ValidationError(name, "'" + word + "' is not one of " + words);
-           value = found->second;
-         },
-         help)
-      ->type_name(words);
-}
-
-// `value`: a number of bytes, optional or not.
-template <typename T>
-void add_size(CLI::App& app, const std::string& name, T& value, const std::string& help) {
-  app.add_option_function<std::string>(
-         name,
-         [&value, name](const std::string& text) {
-           const std::optional<std::uint64_t> size = parse_size(text);
-           if (!size)
-             throw CLI::ValidationError(name,
-                                        "'" + text + "' is not a size such as 4096, 64M or 1.5G");
-           const std::uint64_t bytes = *size;
-           value = bytes;
-         },
-         help)
-      ->type_name("SIZE");
-}
-
-// An option that `parse` makes a value of; nullopt from it is an error that says `expected`.
-template <typename T, typename Parse>
-void add_parsed(CLI::App& app, const std::string& name, T& value, Parse parse,
-                const std::string& expected, const std::string& type, const std::string& help) {
-  app.add_option_function<std::string>(
-         name,
-         [&value, parse, name, expected](const std::string& text) {
-           const auto parsed = parse(text);
-           if (!parsed) throw CLI::ValidationError(name, "'" + text + "' is not " + expected);
-           const auto plain = *parsed;
-           value = plain;
-         },
-         help)
-      ->type_name(type);
-}
-
-void add_policy(CLI::App& app, OpenPolicy& policy) {
-  app.add_option("--allow-dir", policy.allowed_folders,
-                 "Images may also name files below this folder (extents, parents); may be repeated")
-      ->type_name("DIR")
-      ->take_all()
-      ->allow_extra_args(false);
-  app.add_flag("--allow-any-path", policy.allow_any_path,
-               "Images are trusted: open whatever file they name");
-}
 
 constexpr const char* kImageHelp =
     "The image: a VMDK (its descriptor, if it has several files), a qcow2 image, or with -f raw "
@@ -128,30 +65,6 @@ void add_run(CLI::App& app, RunArgs& args) {
   add_size(app, "--memory", args.memory_bytes, "Memory for payload, at most (default: 64M)");
 }
 
-void add_written_format(CLI::App& app, std::string& format) {
-  std::string words;
-  for (const Format& each : formats())
-    if (each.make_sink != nullptr) words += (words.empty() ? "" : ", ") + std::string(each.name);
-  app.add_option_function<std::string>(
-         "-O",
-         [&format, words](const std::string& name) {
-           const Format* found = format_by_name(name);
-           if (found == nullptr || found->make_sink == nullptr)
-             throw CLI::ValidationError("-O",
-                                        "'" + name + "' cannot be written; " + words + " can");
-           format = name;
-         },
-         "Format to write: " + words + " (default: raw)")
-      ->type_name("FMT");
-}
-
-void add_options(CLI::App& app, std::vector<std::string>& options) {
-  app.add_option("-o", options, "Options of the format, NAME=VALUE,...; -o help lists them")
-      ->type_name("OPTIONS")
-      ->take_all()
-      ->allow_extra_args(false);
-}
-
 void add_convert(CLI::App& root, ConvertArgs& args) {
   CLI::App& app = *root.add_subcommand(
       "convert",
@@ -163,14 +76,9 @@ void add_convert(CLI::App& root, ConvertArgs& args) {
                  "The disk to make; replaced in one step when it is whole. A block device is "
                  "overwritten; - is standard output (raw, streamOptimized)")
       ->type_name("FILE");
-  add_written_format(app, args.format);
+  add_written_format(app, args.format, "raw");
   add_options(app, args.options);
-  app.add_flag("-c", args.compress, "Compress: VMDKs become streamOptimized");
-  app.add_option(
-         "--level", args.level,
-         "How hard to compress: fast, or 1 to 12 (zstd: to 22; default: no larger than zlib "
-         "6 makes it)")
-      ->type_name("LEVEL");
+  add_compression(app, args.compress, args.level);
   app.add_flag(
       "-n", args.in_place,
       "Write over a raw OUTPUT that is there, instead of making a new one: what it held is "
@@ -287,7 +195,7 @@ void add_measure(CLI::App& root, MeasureArgs& args) {
   app.footer(kMeasureFooter);
   add_image(app, args.image, "image", false);
   add_size(app, "--size", args.size_bytes, "Instead of an image: the size of a new, empty disk");
-  add_written_format(app, args.format);
+  add_written_format(app, args.format, "raw");
   add_options(app, args.options);
   app.add_flag("-c", args.compress, "Compressed, as by convert -c");
   app.add_option("--level", args.level, "As of convert")->type_name("LEVEL");
@@ -399,6 +307,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   add_check(app, check);
   ScrubArgs scrub;
   add_scrub(app, scrub);
+  std::optional<BatchCommand> batch;
+  add_batch(app, batch);
 
   try {
     app.parse(argc, argv);
@@ -416,6 +326,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   if (app.got_subcommand("rebase")) return {Command(std::move(rebase)), kExitDone};
   if (app.got_subcommand("check")) return {Command(std::move(check)), kExitDone};
   if (app.got_subcommand("scrub")) return {Command(std::move(scrub)), kExitDone};
+  if (batch) return {Command(*std::move(batch)), kExitDone};
   if (app.got_subcommand("measure")) return {Command(std::move(measure)), kExitDone};
   return {Command(std::move(map)), kExitDone};
 }

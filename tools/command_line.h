@@ -4,6 +4,7 @@
 #include "engine/base/units.h"
 #include "engine/codec/crypto_digest.h"
 #include "engine/disk/disk.h"
+#include "tools/batch.h"
 #include "tools/host.h"
 #include "tools/times.h"
 
@@ -144,8 +145,9 @@ struct RebaseArgs {
   bool quiet = false;
 };
 
-using Command = std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs,
-                             RebaseArgs, MeasureArgs, CompareArgs, CheckArgs, ScrubArgs>;
+using Command =
+    std::variant<ConvertArgs, VerifyArgs, InfoArgs, MapArgs, CreateArgs, CommitArgs, RebaseArgs,
+                 MeasureArgs, CompareArgs, CheckArgs, ScrubArgs, BatchCommand>;
 
 // Reads the command line. Help and errors of usage are printed here; then there is no command but
 // an exit status.

@@ -55,6 +55,7 @@ struct RunCommand {
   int operator()(const grainmill::MeasureArgs& args) const { return run_measure(args, host); }
   int operator()(const grainmill::CheckArgs& args) const { return run_check(args, host); }
   int operator()(const grainmill::ScrubArgs& args) const { return run_scrub(args, host); }
+  int operator()(const grainmill::BatchCommand& args) const { return run_batch(args, host); }
   int operator()(const grainmill::CompareArgs& args) const { return run_compare(args, host); }
   int operator()(const grainmill::InfoArgs& args) const { return run_info(args, host); }
   int operator()(const grainmill::MapArgs& args) const { return run_map(args, host); }

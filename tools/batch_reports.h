@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "pipeline/batch/report.h"
+
+#include <string>
+
+namespace grainmill {
+
+// The forms of a batch's report; docs/batch.md says what they hold.
+
+// One object, with a line break at its end.
+[[nodiscard]] std::string batch_json(const BatchReport& report);
+
+// One page that needs nothing else: no scripts, no other files, no network.
+[[nodiscard]] std::string batch_html(const BatchReport& report);
+
+// In Prometheus' text format.
+[[nodiscard]] std::string batch_metrics(const BatchReport& report);
+
+// For a terminal of so many columns and rows: each running image, the queue, totals. Plain text,
+// without control characters. rows == 0: all that there is to say, in as many lines as it takes.
+[[nodiscard]] std::string batch_table(const BatchReport& report, std::size_t columns,
+                                      std::size_t rows);
+
+}  // namespace grainmill
