@@ -58,6 +58,10 @@ class File {
   // Returns when everything written before has reached the device.
   [[nodiscard]] virtual Status sync() = 0;
 
+  // As sync(); what is read from now on comes from the device, as far as the system can: for who
+  // wants to know what was really stored.
+  [[nodiscard]] virtual Status forget_cached() { return sync(); }
+
   // Asked of the operating system on every call: files change under us.
   [[nodiscard]] virtual Result<FileInfo> info() const = 0;
 

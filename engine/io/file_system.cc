@@ -5,6 +5,12 @@
 
 namespace grainmill {
 
+Result<std::unique_ptr<PendingFile>> FileSystem::create_partial(const std::string& path,
+                                                                const std::string& /*until_then*/,
+                                                                Durability /*durability*/) {
+  return fail(ErrorKind::unsupported, path, "cannot be begun here and gone on with later");
+}
+
 Result<std::unique_ptr<File>> FileSystem::open_in_place(const std::string& path) {
   return open_write(path);
 }
@@ -20,6 +26,14 @@ Result<std::vector<FolderEntry>> FileSystem::entries(const std::string& folder) 
     if (name != "." && name != "..") found.push_back({name, EntryKind::file});
   std::ranges::sort(found, {}, &FolderEntry::name);
   return found;
+}
+
+std::string link_target(FileSystem& files, const std::string& path) {
+  const Result<std::string> folder = files.canonical(folder_of(path));
+  const Result<std::string> target = files.canonical(path);
+  if (!folder || !target) return path;
+  const bool is_link = *target != *folder + (folder->ends_with('/') ? "" : "/") + name_of(path);
+  return is_link ? *target : path;
 }
 
 std::string folder_of(const std::string& path) {

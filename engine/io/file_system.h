@@ -3,6 +3,8 @@
 
 #include "engine/io/file.h"
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -80,6 +82,13 @@ class FileSystem {
   [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) = 0;
 
+  // Begins a file that will be called `path`, or goes on with it: until then it is called
+  // `until_then`, in the same folder, and keeps that name when this object or the process ends.
+  // Fails with `busy` while another one makes it. `synced`: that name is on the device when this
+  // returns. Where both names are one, there is nothing to publish.
+  [[nodiscard]] virtual Result<std::unique_ptr<PendingFile>> create_partial(
+      const std::string& path, const std::string& until_then, Durability durability);
+
   // Whether the path names a block device.
   [[nodiscard]] virtual bool is_block_device(const std::string& /*path*/) { return false; }
 
@@ -97,6 +106,20 @@ class FileSystem {
   // The absolute path with every symbolic link resolved. The file must exist.
   [[nodiscard]] virtual Result<std::string> canonical(const std::string& path) = 0;
 
+  // Makes a folder, and those above it that are missing; fine if it is there. Nothing to do where
+  // folders come with their files.
+  [[nodiscard]] virtual Status create_folders(const std::string& /*path*/) { return {}; }
+
+  // Which file system a file or folder is on, or would be: as FileInfo::device of the nearest name
+  // above it that exists. 0 where nobody tells.
+  [[nodiscard]] virtual std::uint64_t device_of(const std::string& /*path*/) { return 0; }
+
+  // What can still be written to the file system of a folder, by this user; without limit where
+  // nobody counts.
+  [[nodiscard]] virtual Result<std::uint64_t> free_bytes(const std::string& /*folder*/) {
+    return std::numeric_limits<std::uint64_t>::max();
+  }
+
   // The names in a folder, in no order.
   [[nodiscard]] virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;
 
@@ -110,6 +133,10 @@ class FileSystem {
 
 // What messages call FileSystem::open_standard_output().
 inline constexpr const char* kStandardOutput = "standard output";
+
+// What a file must replace to take the place of `path`: where that is a symbolic link, the file
+// that it leads to.
+[[nodiscard]] std::string link_target(FileSystem& files, const std::string& path);
 
 // The folder part of a path ("." when it has none), and the name part.
 [[nodiscard]] std::string folder_of(const std::string& path);

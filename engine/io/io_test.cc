@@ -622,6 +622,23 @@ TEST_F(FileSystemTest, RemovesListsAndResolves) {
   EXPECT_TRUE(HasError(files_.list(at("absent")), ErrorKind::not_found));
 }
 
+TEST_F(FileSystemTest, MakesFoldersWithThoseAboveThem) {
+  EXPECT_TRUE(IsOk(files_.create_folders(at("a/b/c"))));
+  EXPECT_TRUE(fs::is_directory(at("a/b/c")));
+  EXPECT_TRUE(IsOk(files_.create_folders(at("a/b/c"))));
+  put("f", "text");
+  EXPECT_TRUE(HasError(files_.create_folders(at("f")), ErrorKind::not_found, "make the folder"));
+  EXPECT_TRUE(HasError(files_.create_folders(at("f/g")), ErrorKind::not_found, "make the folder"));
+}
+
+TEST_F(FileSystemTest, KnowsWhatIsFree) {
+  const Result<std::uint64_t> free = files_.free_bytes(at(""));
+  ASSERT_TRUE(IsOk(free));
+  EXPECT_GT(*free, 0U);
+  EXPECT_LT(*free, std::uint64_t{1} << 60);
+  EXPECT_TRUE(HasError(files_.free_bytes(at("absent")), ErrorKind::not_found));
+}
+
 TEST(Paths, AreCutAtTheLastSlash) {
   EXPECT_EQ(folder_of("a"), ".");
   EXPECT_EQ(folder_of("/a"), "/");

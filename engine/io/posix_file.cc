@@ -111,6 +111,15 @@ Status PosixFile::sync() {
   return std::unexpected(os_error(errno, path(), "sync to the device"));
 }
 
+// Only pages that were written back can be dropped, so it comes after the sync.
+Status PosixFile::forget_cached() {
+  GM_CHECK(sync());
+  constexpr off_t kToTheEnd = 0;
+  const int error = ::posix_fadvise(descriptor_, 0, kToTheEnd, POSIX_FADV_DONTNEED);
+  if (error == 0) return {};
+  return std::unexpected(os_error(error, path(), "drop what is cached"));
+}
+
 Result<FileInfo> PosixFile::info() const {
   struct stat status{};
   if (::fstat(descriptor_, &status) != 0) return std::unexpected(os_error(errno, path(), "stat"));

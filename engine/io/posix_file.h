@@ -19,6 +19,7 @@ class PosixFile final : public File {
   [[nodiscard]] Status zero_range(std::uint64_t offset, std::uint64_t length) override;
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
   [[nodiscard]] Status sync() override;
+  [[nodiscard]] Status forget_cached() override;
   [[nodiscard]] Result<FileInfo> info() const override;
   [[nodiscard]] Result<DataRange> next_data(std::uint64_t offset) const override;
 

@@ -9,7 +9,10 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
+#include <filesystem>
+#include <limits>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include <dirent.h>
@@ -17,6 +20,7 @@
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -53,6 +57,7 @@ const char* kind_of(mode_t mode) {
   if (S_ISBLK(mode)) return "a block device";
   if (S_ISCHR(mode)) return "a character device";
   if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISLNK(mode)) return "a symbolic link that leads to no file";
   if (S_ISSOCK(mode)) return "a socket";
   return "not a regular file";
 }
@@ -150,6 +155,64 @@ int open_beneath_once(int folder, const std::string& relative) {
   return static_cast<int>(::syscall(SYS_openat2, folder, relative.c_str(), &how, sizeof how));
 }
 
+Status sync_folder_of(const std::string& path) {
+  const Descriptor folder(::open(folder_of(path).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.get() < 0 || ::fsync(folder.get()) != 0)
+    return std::unexpected(os_error(errno, folder_of(path), "sync the folder"));
+  return {};
+}
+
+// Whether an open file has this name.
+bool is_called(int descriptor, const std::string& path) {
+  struct stat own{};
+  struct stat named{};
+  return ::fstat(descriptor, &own) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+         own.st_dev == named.st_dev && own.st_ino == named.st_ino;
+}
+
+// Opens a file of this very name, makes it where there is none, and locks it.
+Result<Descriptor> open_or_make(const std::string& path) {
+  constexpr int kAttempts = 16;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    Descriptor descriptor(
+        ::open(path.c_str(), O_CREAT | O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666));
+    if (descriptor.get() < 0) return std::unexpected(os_error(errno, path, "open or create"));
+    struct stat status{};
+    if (::fstat(descriptor.get(), &status) != 0)
+      return std::unexpected(os_error(errno, path, "stat"));
+    if (!S_ISREG(status.st_mode))
+      return fail(ErrorKind::denied, path,
+                  fmt::format("is {}: move it away", kind_of(status.st_mode)));
+    if (const Status locked = lock_for(OpenMode::read_write, descriptor.get(), path); !locked)
+      return fail(locked.error().kind, path,
+                  "is being written by another program, which makes the same output: wait for it");
+    // Who had it locked until now may have taken the name away.
+    if (is_called(descriptor.get(), path)) return descriptor;
+  }
+  return fail(ErrorKind::busy, path, "is being made and removed by another program");
+}
+
+// Has a name from the start, and gets another one when it is whole.
+class PosixPartialFile final : public PendingFile {
+ public:
+  PosixPartialFile(std::string path, std::string until_then, int descriptor)
+      : path_(std::move(path)), until_then_(std::move(until_then)), file_(path_, descriptor) {}
+
+  [[nodiscard]] File& file() override { return file_; }
+
+  [[nodiscard]] Status publish(Durability durability) override {
+    if (durability == Durability::synced) GM_CHECK(file_.sync());
+    if (::rename(until_then_.c_str(), path_.c_str()) != 0)
+      return std::unexpected(os_error(errno, path_, "rename the finished file to its name"));
+    return durability == Durability::synced ? sync_folder_of(path_) : Status();
+  }
+
+ private:
+  std::string path_;
+  std::string until_then_;
+  PosixFile file_;
+};
+
 class PosixPendingFile final : public PendingFile {
  public:
   // `temporary` is empty for a file without a name (O_TMPFILE), which vanishes even if the process
@@ -166,7 +229,7 @@ class PosixPendingFile final : public PendingFile {
   [[nodiscard]] Status publish(Durability durability) override {
     if (durability == Durability::synced) GM_CHECK(file_.sync());
     if (temporary_.empty()) {
-      if (link_to(path_)) return sync_folder(durability);
+      if (link_to(path_)) return named(durability);
       if (errno != EEXIST)
         return std::unexpected(os_error(errno, path_, "give the finished file its name"));
       GM_CHECK(link_to_temporary());
@@ -174,7 +237,7 @@ class PosixPendingFile final : public PendingFile {
     if (::rename(temporary_.c_str(), path_.c_str()) != 0)
       return std::unexpected(os_error(errno, path_, "rename the finished file to its name"));
     temporary_.clear();
-    return sync_folder(durability);
+    return named(durability);
   }
 
  private:
@@ -197,12 +260,8 @@ class PosixPendingFile final : public PendingFile {
     return std::unexpected(os_error(errno, path_, "link the finished file beside its final name"));
   }
 
-  [[nodiscard]] Status sync_folder(Durability durability) const {
-    if (durability == Durability::unsynced) return {};
-    const Descriptor folder(::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.get() < 0 || ::fsync(folder.get()) != 0)
-      return std::unexpected(os_error(errno, folder_of(path_), "sync the folder"));
-    return {};
+  [[nodiscard]] Status named(Durability durability) const {
+    return durability == Durability::synced ? sync_folder_of(path_) : Status();
   }
 
   std::string path_;
@@ -299,6 +358,17 @@ class PosixFileSystem final : public FileSystem {
     }
   }
 
+  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_partial(
+      const std::string& path, const std::string& until_then, Durability durability) override {
+    struct stat status{};
+    if (::lstat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+      return fail(ErrorKind::denied, path,
+                  fmt::format("is {}: only regular files are replaced", kind_of(status.st_mode)));
+    GM_TRY(Descriptor descriptor, open_or_make(until_then));
+    if (durability == Durability::synced) GM_CHECK(sync_folder_of(until_then));
+    return std::make_unique<PosixPartialFile>(path, until_then, descriptor.release());
+  }
+
   [[nodiscard]] Status remove(const std::string& path) override {
     if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
     return std::unexpected(os_error(errno, path, "remove"));
@@ -309,6 +379,33 @@ class PosixFileSystem final : public FileSystem {
                                                                &std::free);
     if (!resolved) return std::unexpected(os_error(errno, path, "resolve"));
     return std::string(resolved.get());
+  }
+
+  [[nodiscard]] Status create_folders(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    if (error) return std::unexpected(os_error(error.value(), path, "make the folder"));
+    return {};
+  }
+
+  [[nodiscard]] std::uint64_t device_of(const std::string& path) override {
+    struct stat status{};
+    for (std::string name = path;; name = folder_of(name)) {
+      if (::stat(name.c_str(), &status) == 0) return status.st_dev;
+      if (name == "/" || name == ".") return 0;
+    }
+  }
+
+  [[nodiscard]] Result<std::uint64_t> free_bytes(const std::string& folder) override {
+    struct statvfs status{};
+    if (::statvfs(folder.c_str(), &status) != 0)
+      return std::unexpected(os_error(errno, folder, "ask for free space"));
+    // What is kept for root is not for everyone.
+    const std::uint64_t blocks = ::geteuid() == 0 ? status.f_bfree : status.f_bavail;
+    std::uint64_t bytes = 0;
+    return __builtin_mul_overflow(blocks, std::uint64_t{status.f_frsize}, &bytes)
+               ? std::numeric_limits<std::uint64_t>::max()
+               : bytes;
   }
 
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override {

@@ -26,6 +26,30 @@ class MemoryFileSystem::Pending final : public PendingFile {
   std::string path_;
 };
 
+class MemoryFileSystem::Partial final : public PendingFile {
+ public:
+  Partial(MemoryFileSystem& files, std::string path, std::string until_then,
+          std::unique_ptr<MemoryFile> file)
+      : files_(files),
+        path_(std::move(path)),
+        until_then_(std::move(until_then)),
+        file_(std::move(file)) {}
+
+  [[nodiscard]] File& file() override { return *file_; }
+  [[nodiscard]] Status publish(Durability /*durability*/) override {
+    auto node = files_.files_.extract(until_then_);
+    if (node.empty()) return fail(ErrorKind::io, path_, "is no longer there");
+    files_.files_[path_] = node.mapped();
+    return {};
+  }
+
+ private:
+  MemoryFileSystem& files_;
+  std::string path_;
+  std::string until_then_;
+  std::unique_ptr<MemoryFile> file_;
+};
+
 MemoryContent& MemoryFileSystem::add(const std::string& path, std::span<const std::byte> bytes) {
   return *(files_[path] = std::make_shared<MemoryContent>(bytes));
 }
@@ -73,6 +97,15 @@ Result<std::unique_ptr<File>> MemoryFileSystem::open_beneath(const std::string& 
 
 Result<std::unique_ptr<PendingFile>> MemoryFileSystem::create_pending(const std::string& path) {
   return std::make_unique<Pending>(*this, path);
+}
+
+Result<std::unique_ptr<PendingFile>> MemoryFileSystem::create_partial(const std::string& path,
+                                                                      const std::string& until_then,
+                                                                      Durability /*durability*/) {
+  std::shared_ptr<MemoryContent>& content = files_[until_then];
+  if (!content) content = std::make_shared<MemoryContent>();
+  GM_TRY(std::unique_ptr<MemoryFile> file, MemoryFile::open(path, content, OpenMode::read_write));
+  return std::make_unique<Partial>(*this, path, until_then, std::move(file));
 }
 
 Status MemoryFileSystem::remove(const std::string& path) {

@@ -31,12 +31,16 @@ class MemoryFileSystem final : public FileSystem {
                                                            OpenMode mode) override;
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
+  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_partial(const std::string& path,
+                                                                    const std::string& until_then,
+                                                                    Durability durability) override;
   [[nodiscard]] Status remove(const std::string& path) override;
   [[nodiscard]] Result<std::string> canonical(const std::string& path) override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override;
 
  private:
   class Pending;
+  class Partial;
 
   [[nodiscard]] Result<std::unique_ptr<File>> open_as(const std::string& path, OpenMode mode) const;
 

@@ -208,6 +208,14 @@ Result<std::unique_ptr<PendingFile>> FaultFileSystem::create_pending(const std::
   return std::make_unique<FaultPendingFile>(std::move(pending), faults_);
 }
 
+Result<std::unique_ptr<PendingFile>> FaultFileSystem::create_partial(const std::string& path,
+                                                                     const std::string& until_then,
+                                                                     Durability durability) {
+  GM_CHECK(faults_->check({FileCall::create, path}));
+  GM_TRY(std::unique_ptr<PendingFile> partial, files_.create_partial(path, until_then, durability));
+  return std::make_unique<FaultPendingFile>(std::move(partial), faults_);
+}
+
 Status FaultFileSystem::remove(const std::string& path) {
   GM_CHECK(faults_->check({FileCall::remove, path}));
   return files_.remove(path);

@@ -72,10 +72,19 @@ class FaultFileSystem final : public FileSystem {
                                                            OpenMode mode) override;
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
+  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_partial(const std::string& path,
+                                                                    const std::string& until_then,
+                                                                    Durability durability) override;
   [[nodiscard]] Status remove(const std::string& path) override;
   [[nodiscard]] Result<std::string> canonical(const std::string& path) override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override;
   [[nodiscard]] Result<std::vector<FolderEntry>> entries(const std::string& folder) override;
+  [[nodiscard]] Status create_folders(const std::string& path) override {
+    return files_.create_folders(path);
+  }
+  [[nodiscard]] Result<std::uint64_t> free_bytes(const std::string& folder) override {
+    return files_.free_bytes(folder);
+  }
 
   class Faults;
 

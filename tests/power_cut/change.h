@@ -28,7 +28,8 @@ struct Change {
   std::uint64_t inode = 0;   // of the file; 0 where it is about names alone
   std::uint64_t offset = 0;  // resize: the new size
   std::uint64_t length = 0;
-  SparsePages pages{};  // write: what was written, in its place
+  SparsePages pages{};       // write: what was written, in its place
+  std::string until_then{};  // publish: the name that ends with that, in one step; empty: none
 
   // A device writes a sector wholly or not at all.
   static constexpr std::uint64_t kSectorBytes = 512;

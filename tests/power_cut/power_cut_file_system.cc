@@ -105,6 +105,35 @@ class RecordedPendingFile final : public PendingFile {
   SharedLog log_;
 };
 
+class RecordedPartialFile final : public PendingFile {
+ public:
+  RecordedPartialFile(std::unique_ptr<PendingFile> partial, std::string until_then, SharedLog log)
+      : partial_(std::move(partial)),
+        file_(static_cast<MemoryFile&>(partial_->file()), log),
+        until_then_(std::move(until_then)),
+        log_(std::move(log)) {}
+
+  [[nodiscard]] File& file() override { return file_; }
+  [[nodiscard]] Status publish(Durability durability) override {
+    const std::string& path = file_.path();
+    if (durability == Durability::synced) GM_CHECK(file_.sync());
+    const std::lock_guard lock(log_->mutex);
+    GM_CHECK(partial_->publish(durability));
+    Change change{Kind::publish, path, file_.inode()};
+    change.until_then = until_then_;
+    log_->changes.push_back(std::move(change));
+    if (durability == Durability::synced)
+      log_->changes.push_back({Kind::sync_folder, folder_of(path)});
+    return {};
+  }
+
+ private:
+  std::unique_ptr<PendingFile> partial_;
+  RecordedFile file_;
+  std::string until_then_;
+  SharedLog log_;
+};
+
 Result<std::unique_ptr<File>> wrap(Result<std::unique_ptr<File>> file, const SharedLog& log) {
   if (!file) return file;
   return std::make_unique<RecordedFile>(as_memory_file(*std::move(file)), log);
@@ -187,6 +216,18 @@ Result<std::unique_ptr<File>> PowerCutFileSystem::open_beneath(const std::string
 Result<std::unique_ptr<PendingFile>> PowerCutFileSystem::create_pending(const std::string& path) {
   GM_TRY(std::unique_ptr<PendingFile> pending, live_.create_pending(path));
   return std::make_unique<RecordedPendingFile>(std::move(pending), log_);
+}
+
+Result<std::unique_ptr<PendingFile>> PowerCutFileSystem::create_partial(
+    const std::string& path, const std::string& until_then, Durability durability) {
+  const std::lock_guard lock(log_->mutex);
+  const bool existed = live_.has(until_then);
+  GM_TRY(std::unique_ptr<PendingFile> partial, live_.create_partial(path, until_then, durability));
+  if (!existed)
+    log_->changes.push_back({Kind::publish, until_then, live_.content(until_then).inode()});
+  if (durability == Durability::synced)
+    log_->changes.push_back({Kind::sync_folder, folder_of(until_then)});
+  return std::make_unique<RecordedPartialFile>(std::move(partial), until_then, log_);
 }
 
 Status PowerCutFileSystem::remove(const std::string& path) {

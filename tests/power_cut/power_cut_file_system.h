@@ -112,6 +112,9 @@ class PowerCutFileSystem final : public FileSystem {
                                                            OpenMode mode) override;
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
+  [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_partial(const std::string& path,
+                                                                    const std::string& until_then,
+                                                                    Durability durability) override;
   [[nodiscard]] Status remove(const std::string& path) override;
   [[nodiscard]] Result<std::string> canonical(const std::string& path) override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override;

@@ -8,10 +8,12 @@ namespace grainmill::testing {
 namespace {
 
 void apply_name(const Change& change, std::map<std::string, std::uint64_t>& names) {
-  if (change.kind == Change::Kind::publish)
-    names[change.path] = change.inode;
-  else
+  if (change.kind == Change::Kind::remove) {
     names.erase(change.path);
+    return;
+  }
+  names.erase(change.until_then);
+  names[change.path] = change.inode;
 }
 
 }  // namespace
