@@ -88,10 +88,27 @@ class FlatSink final : public Sink {
     return std::make_unique<FlatEncoder>(options_);
   }
   [[nodiscard]] Status place(Piece& /*piece*/) override { return {}; }
+  [[nodiscard]] std::vector<std::byte> save() const override { return {}; }
+  [[nodiscard]] Status restore(std::uint64_t guest_end, std::span<const std::byte> state) override {
+    if (options_.target != FlatTarget::empty)
+      return fail(ErrorKind::unsupported, options_.parts.front().file->path(),
+                  "what is written in place, or to a stream, cannot be gone on with");
+    if (!state.empty()) return bad_sink_state(*options_.parts.front().file);
+    for (const FlatPart& part : options_.parts) GM_CHECK(clear_behind(part, guest_end));
+    return {};
+  }
   [[nodiscard]] Status finish() override { return {}; }
   [[nodiscard]] OutputFiles& outputs() override { return outputs_; }
 
  private:
+  // Cut off and made longer again, it reads as zeros, and takes no space.
+  static Status clear_behind(const FlatPart& part, std::uint64_t guest_end) {
+    if (part.guest_offset + part.length <= guest_end) return {};
+    const std::uint64_t kept = std::max(guest_end, part.guest_offset) - part.guest_offset;
+    GM_CHECK(part.file->resize(part.file_offset + kept));
+    return part.file->resize(part.file_offset + part.length);
+  }
+
   OutputFiles outputs_;
   FlatSinkOptions options_;
 };

@@ -88,6 +88,17 @@ class Sink {
   // a time, unless shape().order is `any`.
   [[nodiscard]] virtual Status place(Piece& piece) = 0;
 
+  // What place() knows of the pieces before guest_end, all of whose blocks are written: small, and
+  // enough for restore().
+  [[nodiscard]] virtual std::vector<std::byte> save() const = 0;
+
+  // Goes on with an output that another sink, of the same options, began and saved at `guest_end`:
+  // what that one wrote afterwards is cleared away. A state that contradicts itself is `corrupt`;
+  // what it says of the contents is for who reads them to prove. `unsupported` where what is
+  // written cannot be gone back to. REQUIRES: nothing was placed yet.
+  [[nodiscard]] virtual Status restore(std::uint64_t guest_end,
+                                       std::span<const std::byte> state) = 0;
+
   // After the last block is written: the rest of the metadata. Nothing has its name yet.
   [[nodiscard]] virtual Status finish() = 0;
 
@@ -99,5 +110,11 @@ class Sink {
   Sink(const Sink&) = default;
   Sink& operator=(const Sink&) = default;
 };
+
+// Why a sink refuses a state.
+[[nodiscard]] inline std::unexpected<Error> bad_sink_state(const File& file) {
+  return fail(ErrorKind::corrupt, file.path(),
+              "what was noted of this half-made output contradicts itself");
+}
 
 }  // namespace grainmill

@@ -56,4 +56,17 @@ RefcountWriter::Tail RefcountWriter::finish(std::uint64_t offset) {
   return tail;
 }
 
+void RefcountWriter::save(FieldWriter& out) const {
+  out.words(std::span(counts_));
+  out.words(std::span(table_));
+}
+
+bool RefcountWriter::restore(FieldReader& in, std::uint64_t settled, std::uint64_t end) {
+  counts_ = in.words<std::uint16_t>();
+  table_ = in.words<std::uint64_t>();
+  const auto gone = checked_mul(table_.size(), per_block_);
+  return in.ok() && gone && *gone <= settled / cluster_bytes_ &&
+         counts_.size() == end / cluster_bytes_ - *gone;
+}
+
 }  // namespace grainmill::qcow2

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/base/fields.h"
 #include "engine/base/units.h"
 
 #include <cstddef>
@@ -33,6 +34,11 @@ class RefcountWriter {
     std::vector<std::byte> bytes;  // blocks, then the table; whole clusters
   };
   [[nodiscard]] Tail finish(std::uint64_t offset);
+
+  // To go on later; false where what is read does not fit a file that ends at `end`, of which no
+  // cluster before `settled` gets another user. REQUIRES of restore(): nothing was added yet.
+  void save(FieldWriter& out) const;
+  [[nodiscard]] bool restore(FieldReader& in, std::uint64_t settled, std::uint64_t end);
 
  private:
   [[nodiscard]] std::vector<std::byte> take_block();

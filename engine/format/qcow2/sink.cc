@@ -3,6 +3,7 @@
 
 #include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
+#include "engine/base/fields.h"
 #include "engine/codec/deflate.h"
 #include "engine/codec/incompressible.h"
 #include "engine/codec/zero_scan.h"
@@ -14,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 #include <variant>
@@ -165,6 +167,22 @@ class Space {
     return offset;
   }
 
+  void save(FieldWriter& out) const {
+    out.word(end_);
+    out.word(stream_end_);
+  }
+  [[nodiscard]] bool restore(FieldReader& in) {
+    end_ = in.word<std::uint64_t>();
+    stream_end_ = in.word<std::uint64_t>();
+    return in.ok() && end_ >= cluster_bytes_ && end_ % cluster_bytes_ == 0 && stream_end_ <= end_;
+  }
+
+  // Cuts off what was written behind the end, and makes zeros of what a stream may still get.
+  [[nodiscard]] Status clear_behind(File& file) const {
+    GM_CHECK(file.resize(end_));
+    return file.zero_range(stream_end_, align_up(stream_end_, cluster_bytes_) - stream_end_);
+  }
+
  private:
   std::uint64_t cluster_bytes_;
   std::uint64_t end_;  // of the file; the first cluster is the header's
@@ -221,6 +239,25 @@ class Qcow2Sink final : public Sink {
     return {};
   }
 
+  [[nodiscard]] std::vector<std::byte> save() const override {
+    FieldWriter out;
+    space_.save(out);
+    refcounts_.save(out);
+    out.words(std::span(l1_).first(table_ == kNone ? 0 : table_));
+    out.word(table_);
+    out.block(entries_);
+    return out.take();
+  }
+
+  [[nodiscard]] Status restore(std::uint64_t /*guest_end*/,
+                               std::span<const std::byte> state) override {
+    FieldReader in(state);
+    if (!space_.restore(in) || !refcounts_.restore(in, space_.settled(), space_.end()) ||
+        !restore_table(in) || !in.at_end())
+      return bad_sink_state(file_);
+    return space_.clear_behind(file_);
+  }
+
   [[nodiscard]] Status finish() override {
     Piece last;
     end_table(last);
@@ -247,6 +284,20 @@ class Qcow2Sink final : public Sink {
  private:
   [[nodiscard]] bool is_compressed() const {
     return !std::holds_alternative<std::monostate>(settings_.level);
+  }
+
+  // The table in hand, and the L1 table before it. Tables are only taken away when another one
+  // begins: without one there was no data yet.
+  [[nodiscard]] bool restore_table(FieldReader& in) {
+    const std::vector<std::uint64_t> l1 = in.words<std::uint64_t>();
+    table_ = in.word<std::uint64_t>();
+    const std::span<const std::byte> entries = in.block();
+    entries_.assign(entries.begin(), entries.end());
+    if (table_ == kNone) return in.ok() && l1.empty() && entries_.empty();
+    if (table_ >= l1_.size() || l1.size() != table_ || entries_.size() != cluster_bytes_)
+      return false;
+    std::ranges::copy(l1, l1_.begin());
+    return in.ok();
   }
 
   // Returns its L2 entry.

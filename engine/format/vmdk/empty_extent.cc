@@ -64,7 +64,9 @@ bool can_be_filled(const HostedHeader& header) {
 }
 
 Status write_empty_extent(File& file, const HostedHeader& header, std::string_view text) {
-  GM_CHECK(file.resize(header.overhead_sectors * kSectorBytes));
+  GM_TRY(const FileInfo info, file.info());
+  if (info.size_bytes < header.overhead_sectors * kSectorBytes)
+    GM_CHECK(file.resize(header.overhead_sectors * kSectorBytes));
   GM_CHECK(file.write_at(0, encode_hosted_header(header)));
   if (!text.empty())
     GM_CHECK(

@@ -25,8 +25,8 @@ struct EmptyExtentOptions {
 // Whether the last grain still has a 32-bit sector number when all grains are stored.
 [[nodiscard]] bool can_be_filled(const HostedHeader& header);
 
-// Writes an extent without grains to an empty file. REQUIRES: a header of plan_hosted_extent() for
-// this text.
+// Writes an extent without grains to an empty file; in one that was begun before, only what lies in
+// front of the tables. REQUIRES: a header of plan_hosted_extent() for this text.
 [[nodiscard]] Status write_empty_extent(File& file, const HostedHeader& header,
                                         std::string_view text);
 

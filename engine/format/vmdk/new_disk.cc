@@ -27,6 +27,7 @@ class Maker {
     const DiskPlan& plan = disk_.plan;
     if (!plan.subformat.embedded()) {
       GM_TRY(File * file, begin(path_));
+      GM_CHECK(file->resize(plan.text.size()));
       GM_CHECK(file->write_at(0, std::as_bytes(std::span(plan.text))));
     }
     return std::move(disk_);
@@ -35,11 +36,7 @@ class Maker {
  private:
   // Where `path` is a link to a file that is to be replaced, the extents belong beside that file.
   std::string final_path(const std::string& path) {
-    const Result<std::string> folder = files_.canonical(folder_of(path));
-    const Result<std::string> target = files_.canonical(path);
-    if (!options_.replace || !folder || !target) return path;
-    const bool is_link = *target != *folder + (folder->ends_with('/') ? "" : "/") + name_of(path);
-    return is_link ? *target : path;
+    return options_.replace ? link_target(files_, path) : path;
   }
 
   // Whether readers look for the parent by this hint only where they are allowed to.

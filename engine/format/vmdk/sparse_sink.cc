@@ -3,6 +3,7 @@
 
 #include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
+#include "engine/base/fields.h"
 #include "engine/format/cluster_encoder.h"
 
 #include <fmt/format.h>
@@ -56,9 +57,43 @@ class ExtentFiller {
     block.file = file_;
     for (const std::uint64_t directory :
          {header_.redundant_directory_sector, header_.directory_sector}) {
-      block.file_offset = table_offset(directory);
+      block.file_offset = table_offset(directory, table_);
       piece.blocks.push_back(block);
     }
+  }
+
+  void save(FieldWriter& out) const {
+    out.word(next_sector_);
+    out.word(table_);
+    out.block(entries_);
+  }
+  [[nodiscard]] bool restore(FieldReader& in) {
+    next_sector_ = in.word<std::uint64_t>();
+    table_ = in.word<std::uint64_t>();
+    const std::span<const std::byte> entries = in.block();
+    entries_.assign(entries.begin(), entries.end());
+    const std::uint64_t used = next_sector_ - header_.overhead_sectors;
+    return in.ok() && next_sector_ >= header_.overhead_sectors &&
+           used % header_.grain_sectors == 0 &&
+           used / header_.grain_sectors <=
+               ceil_div(header_.capacity_sectors, header_.grain_sectors) &&
+           (table_ == kNone ? entries_.empty() : table_ < tables()) &&
+           (entries_.empty() ||
+            entries_.size() == header_.entries_per_table * sizeof(std::uint32_t));
+  }
+
+  // Cuts off what was written behind the last grain, and takes away the tables that are not
+  // complete yet.
+  [[nodiscard]] Status clear_behind() const {
+    GM_CHECK(file_->resize(next_sector_ * kSectorBytes));
+    std::uint64_t first = table_ == kNone ? 0 : table_;
+    if (table_ != kNone && entries_.empty()) ++first;
+    for (const std::uint64_t directory :
+         {header_.redundant_directory_sector, header_.directory_sector}) {
+      const std::uint64_t begin = table_offset(directory, first);
+      GM_CHECK(file_->zero_range(begin, table_offset(directory, tables()) - begin));
+    }
+    return {};
   }
 
  private:
@@ -67,14 +102,17 @@ class ExtentFiller {
     entries_.assign(header_.entries_per_table * sizeof(std::uint32_t), std::byte{0});
   }
 
+  [[nodiscard]] std::uint64_t tables() const {
+    return ceil_div(ceil_div(header_.capacity_sectors, header_.grain_sectors),
+                    header_.entries_per_table);
+  }
+
   // Tables follow their directory (plan_hosted_extent()).
-  [[nodiscard]] std::uint64_t table_offset(std::uint64_t directory_sector) const {
-    const std::uint64_t entries = header_.entries_per_table;
-    const std::uint64_t tables =
-        ceil_div(ceil_div(header_.capacity_sectors, header_.grain_sectors), entries);
-    const std::uint64_t directory_bytes = align_up(tables * sizeof(std::uint32_t), kSectorBytes);
+  [[nodiscard]] std::uint64_t table_offset(std::uint64_t directory_sector,
+                                           std::uint64_t table) const {
+    const std::uint64_t directory_bytes = align_up(tables() * sizeof(std::uint32_t), kSectorBytes);
     return directory_sector * kSectorBytes + directory_bytes +
-           table_ * entries * sizeof(std::uint32_t);
+           table * header_.entries_per_table * sizeof(std::uint32_t);
   }
 
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
@@ -117,6 +155,24 @@ class SparseSink final : public Sink {
       GM_CHECK(fillers_[current_].place(block, piece));
       piece.blocks[i] = block;
     }
+    return {};
+  }
+
+  [[nodiscard]] std::vector<std::byte> save() const override {
+    FieldWriter out;
+    out.word<std::uint64_t>(current_);
+    for (std::size_t i = 0; i <= current_; ++i) fillers_[i].save(out);
+    return out.take();
+  }
+
+  [[nodiscard]] Status restore(std::uint64_t /*guest_end*/,
+                               std::span<const std::byte> state) override {
+    FieldReader in(state);
+    current_ = in.word<std::uint64_t>();
+    bool sound = current_ < fillers_.size();
+    for (std::size_t i = 0; sound && i <= current_; ++i) sound = fillers_[i].restore(in);
+    if (!sound || !in.at_end()) return bad_sink_state(*disk_.extents.front());
+    for (const ExtentFiller& filler : fillers_) GM_CHECK(filler.clear_behind());
     return {};
   }
 

@@ -3,6 +3,7 @@
 
 #include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
+#include "engine/base/fields.h"
 #include "engine/codec/incompressible.h"
 #include "engine/codec/zero_scan.h"
 #include "engine/format/vmdk/layout.h"
@@ -131,6 +132,29 @@ class StreamSink final : public Sink {
     return {};
   }
 
+  [[nodiscard]] std::vector<std::byte> save() const override {
+    FieldWriter out;
+    out.word(next_);
+    out.words(std::span(directory_).first(table_ == kNone ? 0 : table_));
+    out.word(table_);
+    out.block(entries_);
+    return out.take();
+  }
+
+  [[nodiscard]] Status restore(std::uint64_t /*guest_end*/,
+                               std::span<const std::byte> state) override {
+    if (order_ == SinkOrder::ascending)
+      return fail(ErrorKind::unsupported, file_.path(), "a stream cannot be gone on with");
+    FieldReader in(state);
+    next_ = in.word<std::uint64_t>();
+    // No grain lies past 2 TiB, and little behind the last one.
+    constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 42;
+    if (next_ % kSectorBytes != 0 || next_ > kMostBytes ||
+        next_ < header_.overhead_sectors * kSectorBytes || !restore_table(in) || !in.at_end())
+      return bad_sink_state(file_);
+    return file_.resize(next_);
+  }
+
   [[nodiscard]] Status finish() override {
     Piece last;
     GM_CHECK(end_table(last));
@@ -159,6 +183,20 @@ class StreamSink final : public Sink {
       return fail(ErrorKind::unsupported, file_.path(), next_,
                   "the next grain lies past 2 TiB, where 32-bit tables cannot point");
     return static_cast<std::uint32_t>(sector);
+  }
+
+  // The table in hand, and the directory before it. Tables are only taken away when another one
+  // begins: without one there was no data yet.
+  [[nodiscard]] bool restore_table(FieldReader& in) {
+    const std::vector<std::uint32_t> directory = in.words<std::uint32_t>();
+    table_ = in.word<std::uint64_t>();
+    const std::span<const std::byte> entries = in.block();
+    entries_.assign(entries.begin(), entries.end());
+    if (table_ == kNone) return in.ok() && directory.empty() && entries_.empty();
+    if (table_ >= directory_.size() || directory.size() != table_ || entries_.size() != kTableBytes)
+      return false;
+    std::ranges::copy(directory, directory_.begin());
+    return in.ok();
   }
 
   void append(Piece& piece, OutputBlock block) {
