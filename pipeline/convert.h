@@ -6,10 +6,18 @@
 #include "pipeline/graph.h"
 #include "pipeline/manifest.h"
 
+#include <chrono>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 namespace grainmill {
+
+// How often a conversion that can be gone on with notes how far it came.
+struct CheckpointPolicy {
+  std::uint64_t data_bytes = 32 * kMiB;     // at least so much of the disk's data lies in between
+  std::chrono::milliseconds interval{100};  // and so much time; 0: nothing but data_bytes counts
+};
 
 struct ConvertOptions {
   std::string source;
@@ -21,6 +29,9 @@ struct ConvertOptions {
   bool compress = false;
   std::string level{};
   bool in_place = false;
+  bool resume = false;  // go on where an earlier call was broken off, and leave what lets a later
+                        // one do so
+  CheckpointPolicy checkpoints{};
   std::string manifest;          // where to write it; empty: no manifest
   std::string stale_manifest{};  // of an older output of this name: removed, if it is a manifest
   Durability durability = Durability::synced;
@@ -29,9 +40,10 @@ struct ConvertOptions {
 
 struct ConvertReport {
   std::uint64_t disk_bytes = 0;
-  std::uint64_t data_bytes = 0;  // of the disk, that are not zero; whole digest grains
-  ManifestRoots roots;
-  std::vector<std::string> warnings;
+  std::uint64_t data_bytes = 0;     // of the disk, that are not zero; whole digest grains
+  std::uint64_t resumed_bytes = 0;  // of the disk, that an earlier call wrote, and are proven
+  ManifestRoots roots{};
+  std::vector<std::string> warnings{};
 };
 
 // The manifest's name where none is given.
@@ -39,7 +51,9 @@ struct ConvertReport {
 
 // Makes a disk of another kind of any disk that can be read. The output has its name only when it
 // is whole; a failure or a cancellation leaves nothing, and an older output of that name as it was.
-// An output that is written in place, or to a stream, is half written then.
+// An output that is written in place, or to a stream, is half written then. With `resume`, an error
+// of kind io or cancelled leaves hidden files beside the output, if it came to a checkpoint, and
+// says so: the same call goes on from there. Any other failure takes them away.
 [[nodiscard]] Result<ConvertReport> convert(FileSystem& files, const ConvertOptions& options);
 
 }  // namespace grainmill

@@ -46,6 +46,11 @@ class AppendingSink final : public Sink {
     }
     return {};
   }
+  [[nodiscard]] std::vector<std::byte> save() const override { return {}; }
+  [[nodiscard]] Status restore(std::uint64_t /*guest_end*/,
+                               std::span<const std::byte> /*state*/) override {
+    return bad_sink_state(file_);
+  }
   [[nodiscard]] Status finish() override { return {}; }
   [[nodiscard]] OutputFiles& outputs() override { return outputs_; }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <span>
 #include <stdexcept>
 
 namespace grainmill::testing {
@@ -99,6 +100,17 @@ DiskOptions disk_options(const Output& output) {
   DiskOptions options;
   options.format = output.format;
   return options;
+}
+
+std::vector<std::byte> without_random_numbers(std::vector<std::byte> bytes) {
+  constexpr std::uint64_t kMostText = 64 << 10;
+  const std::span<std::byte> text = std::span(bytes).first(std::min(bytes.size(), kMostText));
+  for (const std::string key : {"\nCID=", "ddb.longContentID = \"", "ddb.uuid = \""}) {
+    const auto found = std::ranges::search(text, std::as_bytes(std::span(key)));
+    for (auto at = found.end(); at != text.end() && *at != std::byte{'\n'}; ++at)
+      *at = std::byte{'?'};
+  }
+  return bytes;
 }
 
 void expect_disk_holds(const std::filesystem::path& path, const Output& output,

@@ -55,6 +55,9 @@ std::vector<std::string> convert_arguments(const Output& output);
 // To read it back.
 DiskOptions disk_options(const Output& output);
 
+// The bytes of a file of one, with what a conversion makes up blotted out of a VMDK's descriptor.
+std::vector<std::byte> without_random_numbers(std::vector<std::byte> bytes);
+
 // Opens an output with the format it should have, has all its tables checked, and EXPECTs it to
 // hold these bytes.
 void expect_disk_holds(const std::filesystem::path& path, const Output& output,

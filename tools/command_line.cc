@@ -83,6 +83,9 @@ void add_convert(CLI::App& root, ConvertArgs& args) {
       "-n", args.in_place,
       "Write over a raw OUTPUT that is there, instead of making a new one: what it held is "
       "lost at once");
+  app.add_flag("--resume", args.resume,
+               "Go on where the same command was stopped, killed or ran out of space, and leave "
+               "what lets it go on again. What was written before is proven first");
   add_size(app, "-S", args.hole_bytes,
            "Runs of zeros this long become holes in the output (default: 4k; 0: only what the "
            "source does not store, and whole pieces of 256 KiB)");

@@ -41,6 +41,7 @@ struct ConvertArgs {
   bool compress = false;
   std::string level;
   bool in_place = false;
+  bool resume = false;
   std::uint64_t hole_bytes = 4096;
   std::string manifest;  // empty: the default name
   bool no_manifest = false;

@@ -20,6 +20,7 @@ void print_json(const ConvertOptions& options, const ConvertReport& report, doub
                            {"output", options.output},
                            {"disk_bytes", report.disk_bytes},
                            {"data_bytes", report.data_bytes},
+                           {"resumed_bytes", report.resumed_bytes},
                            {"seconds", seconds},
                            {"xxh3_root", to_hex(report.roots.root)}};
   if (!options.manifest.empty()) object["manifest"] = options.manifest;
@@ -34,6 +35,9 @@ void print_human(const ConvertOptions& options, const ConvertReport& report, dou
                  Host& host) {
   host.out << fmt::format("{}: {} disk, {} of data, {:.2f} s\n", options.output,
                           format_size(report.disk_bytes), format_size(report.data_bytes), seconds);
+  if (report.resumed_bytes != 0)
+    host.out << fmt::format("{}: {} of it were there from before, and are proven\n", options.output,
+                            format_size(report.resumed_bytes));
   if (!options.manifest.empty())
     host.out << fmt::format("{}: root {}\n", options.manifest, to_hex(report.roots.root));
   if (!report.roots.crypto.empty())
@@ -53,6 +57,7 @@ ConvertOptions convert_options(const ConvertArgs& args, const std::vector<Settin
   options.compress = args.compress;
   options.level = args.level;
   options.in_place = args.in_place;
+  options.resume = args.resume;
   options.hole_bytes = args.hole_bytes;
   // A stream has no name that a manifest could go by, and that of a device is in /dev.
   const bool has_name =

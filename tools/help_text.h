@@ -90,6 +90,8 @@ inline constexpr const char* kConvertFooter =
   grainmill convert -O vmdk -c disk.vmdk out.vmdk
                                                 streamOptimized, as an OVA needs it
   grainmill convert -O vmdk -o subformat=monolithicSparse,adapter_type=lsilogic disk.raw -f raw out.vmdk
+  grainmill convert --resume disk.vmdk disk.raw
+                                                can be stopped, and goes on when it is called again
   grainmill convert -O vmdk -c disk.vmdk - | ssh host 'cat > disk.vmdk'
                                                 to a pipe; its reader sees a whole disk or a broken one
   grainmill convert disk.vmdk /dev/vg0/vm       over a block device of at least the disk's size)";
