@@ -2,6 +2,7 @@
 #include "engine/format/qcow2/check.h"
 
 #include "engine/base/byte_order.h"
+#include "engine/format/qcow2/recount.h"
 #include "engine/map/slot_set.h"
 
 #include <fmt/format.h>
@@ -47,6 +48,8 @@ class ImageCheck {
     for (std::uint64_t i = 0; i < tables_.tables(); ++i)
       if (tables_.table_offset(i) != 0) GM_CHECK(check_table(i));
     GM_CHECK(check_unused());
+    if (counts_hold_ && !damaged_ && findings_.wants_all())
+      GM_CHECK(recount(tables_, refcount_table_, file_bytes_, findings_));
     return clusters_in_streams_ != 0;
   }
 
@@ -64,12 +67,12 @@ class ImageCheck {
     return fail(ErrorKind::corrupt, file_.path(), offset, std::move(message)).error();
   }
   // Damage that is about no cluster of the guest disk in particular.
-  [[nodiscard]] Status damaged(std::string_view code, std::uint64_t offset,
-                               std::string message) const {
+  [[nodiscard]] Status damaged(std::string_view code, std::uint64_t offset, std::string message) {
+    damaged_ = true;
     return findings_.add({.code = code, .what = corrupt(offset, std::move(message))});
   }
-  [[nodiscard]] Status damaged(std::string_view code, const Place& place,
-                               std::string message) const {
+  [[nodiscard]] Status damaged(std::string_view code, const Place& place, std::string message) {
+    damaged_ = true;
     return findings_.add({.code = code,
                           .what = corrupt(place.said_at, std::move(message)),
                           .guest_offset = place.guest_offset,
@@ -201,6 +204,7 @@ class ImageCheck {
     Result<Mapping> found = tables_.mapping(cluster, entry, file_bytes_);
     if (!found) {
       excuse(entry);
+      damaged_ = true;
       return findings_.add({.code = "entry",
                             .what = std::move(found).error(),
                             .guest_offset = cluster * cluster_bytes,
@@ -275,9 +279,10 @@ class ImageCheck {
 
   // Clusters that are counted but that nothing refers to are left by crashes, and harmless: what
   // was written last is allocated, but not yet mapped. But if it is most of the file, then a table
-  // is lost that referred to it. Snapshots, which are not followed, may refer to any of it.
-  [[nodiscard]] Status check_unused() const {
-    if (!counts_hold_ || header_.snapshots != 0) return {};
+  // is lost that referred to it. Snapshots and bitmaps, which are not followed here, may refer to
+  // any of it.
+  [[nodiscard]] Status check_unused() {
+    if (!counts_hold_ || header_.snapshots != 0 || header_.bitmaps != 0) return {};
     const std::uint64_t used = clusters_used_ + clusters_in_streams_;
     if (clusters_counted_ <= used) return {};
     const std::uint64_t unused = clusters_counted_ - used;
@@ -302,7 +307,7 @@ class ImageCheck {
   }
 
   template <typename Name>
-  Status taken(const Place& place, const Name& name) const {
+  Status taken(const Place& place, const Name& name) {
     return damaged("shared-cluster", place,
                    fmt::format("{} points at offset {:#x}, which something else takes too: it is "
                                "damaged, or a cluster is shared",
@@ -311,7 +316,7 @@ class ImageCheck {
 
   // A cluster that is in use but not counted may be overwritten by whoever writes the image next.
   template <typename Name>
-  Status check_counted(const Place& place, const Name& name) const {
+  Status check_counted(const Place& place, const Name& name) {
     for (std::uint64_t i = cluster_of(place.offset); i <= last_cluster_of(place); ++i) {
       if (i >= ceil_div(file_bytes_, header_.cluster_bytes()))
         return damaged("entry", place,
@@ -334,6 +339,7 @@ class ImageCheck {
   const File& file_;
   bool believed_;
   bool counts_hold_;
+  bool damaged_ = false;
   std::uint64_t file_bytes_ = 0;
   std::vector<std::uint64_t> refcount_table_;
   SlotSet counted_;  // by number of the host cluster

@@ -123,9 +123,11 @@ class HeaderParser {
     if (type == kBackingFormatExtension) header_.backing_format = text(at, length);
     if (type == kFeatureNamesExtension) read_feature_names(at, length);
     if (type == kBitmapsExtension && (header_.autoclear & kBitmapsValid) != 0) {
-      if (length < 4)
+      if (length < 24)
         return corrupt(at, fmt::format("bitmaps extension of {} bytes; expected 24", length));
       header_.bitmaps = word(at);
+      header_.bitmap_directory_bytes = quad(at + 8);
+      header_.bitmap_directory_offset = quad(at + 16);
     }
     return {};
   }

@@ -55,6 +55,8 @@ struct Header {
   std::string backing_file;    // empty: none
   std::string backing_format;  // empty: not stated
   std::uint32_t bitmaps = 0;
+  std::uint64_t bitmap_directory_offset = 0;
+  std::uint64_t bitmap_directory_bytes = 0;
 
   [[nodiscard]] std::uint64_t cluster_bytes() const { return std::uint64_t{1} << cluster_bits; }
   [[nodiscard]] std::uint64_t clusters() const { return ceil_div(size_bytes, cluster_bytes()); }
