@@ -35,6 +35,7 @@ class Finder {
       found_.folders.push_back(root);
       walk(root, entries);
     }
+    for (const std::string& file : options_.files) add_file(file, name_of(file));
     // A folder and one below it may both be named.
     std::ranges::sort(candidates_, {}, &Candidate::path);
     const auto same = std::ranges::unique(candidates_, {}, &Candidate::path);
@@ -48,6 +49,7 @@ class Finder {
     std::ranges::sort(found_.images, {}, &FoundImage::path);
     const auto twice = std::ranges::unique(found_.images, {}, &FoundImage::path);
     found_.images.erase(twice.begin(), twice.end());
+    add_strangers();
     return std::move(found_);
   }
 
@@ -95,6 +97,18 @@ class Finder {
     }
     if (!format->empty())
       candidates_.push_back({std::move(path), *std::move(format), identity_, false});
+    else if (matches(name, options_.disk_names))
+      strangers_.push_back({std::move(path), "", identity_, false});
+  }
+
+  void add_strangers() {
+    for (Candidate& each : strangers_)
+      if (!parts_.contains(each.identity) && !raw_bases_.contains(each.identity) &&
+          !vmdk::find_owner(files_, each.path))
+        found_.strangers.push_back(std::move(each.path));
+    std::ranges::sort(found_.strangers);
+    const auto twice = std::ranges::unique(found_.strangers);
+    found_.strangers.erase(twice.begin(), twice.end());
   }
 
   // Empty for what is no image. detect_format() would also look for what it is instead.
@@ -140,6 +154,7 @@ class Finder {
         open_parent_file(files_, options_.open.policy, child, parent);
     if (!file) return;
     const Result<FileInfo> info = (*file)->info();
+    if (info) raw_bases_.emplace(info->device, info->inode);
     Result<std::string> path = files_.canonical((*file)->path());
     if (info && path && is_in_scope(*path, found_.folders, options_.exclude))
       raw_parents_.push_back({*std::move(path), "raw", {info->device, info->inode}, false});
@@ -150,7 +165,9 @@ class Finder {
   FoundImages found_;
   std::vector<Candidate> candidates_;
   std::vector<Candidate> raw_parents_;
+  std::vector<Candidate> strangers_;
   std::set<Identity> parts_;
+  std::set<Identity> raw_bases_;
   std::vector<std::byte> head_;
   Identity identity_;  // of the file that format_of() opened last
 };

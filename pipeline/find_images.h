@@ -12,7 +12,10 @@ namespace grainmill {
 
 struct FindOptions {
   std::vector<std::string> folders;  // with all below them; symbolic links are not followed
+  std::vector<std::string> files{};  // single ones, by absolute paths
   std::vector<std::string> raw;      // names (shell patterns) of disks that nothing gives away
+  // Names (shell patterns) that say that a file is a disk: for FoundImages::strangers.
+  std::vector<std::string> disk_names{};
   std::vector<std::string> exclude;  // names (shell patterns) of files and folders to leave alone
   OpenOptions open;
 };
@@ -27,6 +30,9 @@ struct FoundImage {
 struct FoundImages {
   std::vector<std::string> folders;  // as they are called in paths of images
   std::vector<FoundImage> images;    // sorted by path
+  // Files that are called like disks, but are neither images nor parts of any, by their contents;
+  // sorted.
+  std::vector<std::string> strangers{};
   // Folders and files below them that could not be looked at; whether they are images is not known.
   std::vector<Error> failures;
 };

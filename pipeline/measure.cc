@@ -48,18 +48,22 @@ class WorstEncoder final : public Encoder {
 // An output that leaves nothing but its size.
 class MeasuredOutput {
  public:
-  [[nodiscard]] static Result<MeasuredOutput> make(const MeasureOptions& options,
-                                                   std::uint64_t disk_bytes) {
-    const Format* format = format_by_name(options.output_format);
+  [[nodiscard]] static Result<MeasuredOutput> make(const std::string& format_name,
+                                                   const SinkOptions& sink) {
+    const Format* format = format_by_name(format_name);
     if (format == nullptr || format->make_sink == nullptr)
       return fail(ErrorKind::invalid_argument, "",
-                  fmt::format("format '{}' cannot be written", options.output_format));
+                  fmt::format("format '{}' cannot be written", format_name));
     MeasuredOutput output;
+    GM_TRY(output.sink_, format->make_sink(*output.files_, sink));
+    return output;
+  }
+  [[nodiscard]] static Result<MeasuredOutput> make(const MeasureOptions& options,
+                                                   std::uint64_t disk_bytes) {
     SinkOptions sink = options.sink;
     sink.path = "output";
     sink.size_bytes = disk_bytes;
-    GM_TRY(output.sink_, format->make_sink(*output.files_, sink));
-    return output;
+    return make(options.output_format, sink);
   }
 
   [[nodiscard]] Sink& sink() { return *sink_; }
@@ -144,6 +148,21 @@ Result<OutputSize> measure(FileSystem& files, const MeasureOptions& options) {
   GM_TRY(MeasuredOutput full, MeasuredOutput::make(options, disk_bytes));
   GM_TRY(size.fully_allocated_bytes, measure_full(disk_bytes, std::move(full)));
   return size;
+}
+
+Result<std::uint64_t> measure_open_disk(const Disk& disk, const std::string& output_format,
+                                        const SinkOptions& sink) {
+  SinkOptions options = sink;
+  options.path = "output";
+  options.size_bytes = disk.size_bytes();
+  GM_TRY(MeasuredOutput output, MeasuredOutput::make(output_format, options));
+  return measure_allocated(disk, std::move(output));
+}
+
+Result<std::vector<std::string>> output_paths(const std::string& output_format,
+                                              const SinkOptions& sink) {
+  GM_TRY(MeasuredOutput output, MeasuredOutput::make(output_format, sink));
+  return output.sink().outputs().paths();
 }
 
 }  // namespace grainmill

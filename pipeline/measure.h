@@ -5,8 +5,10 @@
 #include "engine/format/format.h"
 #include "pipeline/graph.h"
 
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace grainmill {
 
@@ -29,5 +31,14 @@ struct OutputSize {
 // Makes the output without writing it. Unless options.exact, only tables are read: zeros that are
 // stored are then taken for data, and nothing is taken to shrink.
 [[nodiscard]] Result<OutputSize> measure(FileSystem& files, const MeasureOptions& options);
+
+// The most that an output of this disk can take, by tables alone. REQUIRES: disk.check().
+[[nodiscard]] Result<std::uint64_t> measure_open_disk(const Disk& disk,
+                                                      const std::string& output_format,
+                                                      const SinkOptions& sink);
+
+// The files that an output would be made of. Nothing is made.
+[[nodiscard]] Result<std::vector<std::string>> output_paths(const std::string& output_format,
+                                                            const SinkOptions& sink);
 
 }  // namespace grainmill

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <cerrno>
+
 namespace grainmill {
 namespace {
 
@@ -27,7 +29,10 @@ ErrorKind kind_of(int code) {
 std::unexpected<Error> sql_error(sqlite3* handle, const std::string& path,
                                  std::string_view action) {
   const int code = handle != nullptr ? sqlite3_extended_errcode(handle) : SQLITE_NOMEM;
-  const ErrorKind kind = kind_of(code);
+  ErrorKind kind = kind_of(code);
+  if (handle != nullptr && (code & 0xff) == SQLITE_CANTOPEN &&
+      sqlite3_system_errno(handle) == ENOENT)
+    kind = ErrorKind::not_found;
   const char* const words = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
   std::string message = fmt::format("cannot {}: {} (SQLite {})", action, words, code);
   if (kind == ErrorKind::busy) message = "another program is using it: wait until it has ended";
@@ -91,9 +96,16 @@ std::span<const std::byte> Statement::blob(int column) const {
 void Database::Close::operator()(sqlite3* handle) const { sqlite3_close_v2(handle); }
 
 Result<Database> Database::open(const std::string& path) {
+  return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+}
+
+Result<Database> Database::open_existing(const std::string& path) {
+  return open_with(path, SQLITE_OPEN_READWRITE);
+}
+
+Result<Database> Database::open_with(const std::string& path, int flags) {
   sqlite3* handle = nullptr;
-  const int code =
-      sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
   Database database(std::unique_ptr<sqlite3, Close>(handle), path);
   if (code != SQLITE_OK) return sql_error(handle, path, "open the database");
   return database;

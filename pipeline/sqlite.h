@@ -65,6 +65,8 @@ class Database {
  public:
   // Makes the file if there is none.
   [[nodiscard]] static Result<Database> open(const std::string& path);
+  // `not_found` if there is none. It can be read even where it must not be written.
+  [[nodiscard]] static Result<Database> open_existing(const std::string& path);
 
   [[nodiscard]] const std::string& path() const { return path_; }
 
@@ -85,6 +87,8 @@ class Database {
   };
   Database(std::unique_ptr<sqlite3, Close> handle, std::string path)
       : handle_(std::move(handle)), path_(std::move(path)) {}
+
+  [[nodiscard]] static Result<Database> open_with(const std::string& path, int flags);
 
   std::unique_ptr<sqlite3, Close> handle_;
   std::string path_;
