@@ -44,7 +44,8 @@ struct PlannedImage {
 struct BatchPlan {
   std::int64_t created = 0;  // seconds since the epoch
   OutputChoice output;
-  OpenPolicy policy{};  // for files that images name
+  OpenPolicy policy{};         // for files that images name
+  bool allow_replace = false;  // outputs take the places of files that are there
   std::vector<PlannedImage> images;
 };
 
