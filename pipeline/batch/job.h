@@ -22,6 +22,10 @@ struct Job {
   PlannedImage image;
   unsigned attempt =
       1;  // 2 and more: it was begun before, and may have left something to go on with
+  unsigned failures = 0;  // of attempts that were to be tried again, since it was queued
+  // Nothing had the target's name before it was first begun: what has it now, an earlier attempt
+  // left.
+  bool owns_target = false;
 };
 
 // How far a running job is.
