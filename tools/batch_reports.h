@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "engine/base/error.h"
 #include "pipeline/batch/report.h"
+#include "tools/host.h"
 
+#include <cstddef>
 #include <string>
 
 namespace grainmill {
 
 // The forms of a batch's report; docs/batch.md says what they hold.
+
+// What is known of a plan's jobs, whether they are being done, were or never yet.
+[[nodiscard]] Result<BatchReport> load_batch_report(Host& host, const std::string& plan);
+
+// For a terminal or a mail: what failed and was skipped, counts, sizes, time.
+[[nodiscard]] std::string batch_summary(const BatchReport& report);
 
 // One object, with a line break at its end.
 [[nodiscard]] std::string batch_json(const BatchReport& report);

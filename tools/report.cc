@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <ostream>
+#include <span>
 
 namespace grainmill {
 namespace {
@@ -93,6 +94,13 @@ GraphOptions graph_options(const RunArgs& args, ProgressReporter& progress, Host
   options.cancelled = host.cancelled;
   options.on_progress = [&progress](const Progress& now) { progress.update(now); };
   return options;
+}
+
+Status write_report(FileSystem& files, const std::string& path, const std::string& text) {
+  if (path.empty()) return {};
+  GM_TRY(const std::unique_ptr<PendingFile> file, files.create_pending(path));
+  GM_CHECK(file->file().write_at(0, std::as_bytes(std::span(text))));
+  return file->publish(Durability::unsynced);
 }
 
 }  // namespace grainmill

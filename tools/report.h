@@ -43,4 +43,8 @@ class ProgressReporter {
 [[nodiscard]] GraphOptions graph_options(const RunArgs& args, ProgressReporter& progress,
                                          Host& host);
 
+// Writes a file, whole or not at all: others read it while it is replaced. An empty path: nothing.
+[[nodiscard]] Status write_report(FileSystem& files, const std::string& path,
+                                  const std::string& text);
+
 }  // namespace grainmill

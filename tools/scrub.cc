@@ -144,14 +144,6 @@ ScrubOptions scrub_options(const ScrubArgs& args, ProgressReporter& progress, Ho
   return options;
 }
 
-// Whole or not at all: others read these files while they are replaced.
-Status write_report(FileSystem& files, const std::string& path, const std::string& text) {
-  if (path.empty()) return {};
-  GM_TRY(const std::unique_ptr<PendingFile> file, files.create_pending(path));
-  GM_CHECK(file->file().write_at(0, std::as_bytes(std::span(text))));
-  return file->publish(Durability::unsynced);
-}
-
 void print_human(const ScrubArgs& args, const ScrubReport& report, double seconds, Host& host) {
   for (const Verdict verdict : kByWeight)
     for (const ScrubImage& image : report.images)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/units.h"
+#include "tools/html_page.h"
 #include "tools/scrub_reports.h"
 #include "tools/times.h"
 
@@ -20,61 +21,14 @@ constexpr std::size_t kMostHistory = 30;
 constexpr std::uint64_t kMapCells = 400;
 
 // Each verdict has a letter as well, for who does not tell colours apart.
-constexpr const char* kHead = R"html(<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Scrub</title>
-<style>
-:root { color-scheme: light dark; --back: #fff; --card: #f6f7f9; --line: #d8dce2; --text: #1b1f24; --soft: #59626e;
-  --good: #1a7f37; --news: #0a62b5; --bad: #c1121f; --odd: #9a5b00; --on: #fff; }
-@media (prefers-color-scheme: dark) { :root { --back: #0f1216; --card: #191e24; --line: #333b45; --text: #e6e9ed;
-  --soft: #9aa5b1; --good: #57c271; --news: #68b0f5; --bad: #ff7b72; --odd: #e3a33c; --on: #0f1216; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 80rem; padding: 1rem; background: var(--back); color: var(--text);
-  font: 16px/1.45 system-ui, sans-serif; }
-h1 { font-size: 1.4rem; margin: 0 0 .25rem; }
-h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
-p { margin: .25rem 0; }
-.soft { color: var(--soft); }
-.path { overflow-wrap: anywhere; font-weight: 600; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(6.5rem, 1fr)); gap: .5rem; margin: 1rem 0; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: .5rem .75rem; }
-.tile b { display: block; font-size: 1.5rem; line-height: 1.2; }
-.none { opacity: .55; }
-.good { color: var(--good); } .news { color: var(--news); } .bad { color: var(--bad); } .odd { color: var(--odd); }
-.badge { display: inline-block; padding: 0 .5rem; border-radius: 1rem; font-size: .85rem; font-weight: 600;
-  color: var(--on); white-space: nowrap; }
-.badge.good { background: var(--good); } .badge.news { background: var(--news); }
-.badge.bad { background: var(--bad); } .badge.odd { background: var(--odd); }
-.badge, .badge.good, .badge.news, .badge.bad, .badge.odd { color: var(--on); }
-.card { background: var(--card); border: 1px solid var(--line); border-left: .3rem solid;
-  border-left-color: var(--bad); border-radius: .5rem; padding: .75rem; margin: .75rem 0; }
-.card.odd { border-left-color: var(--odd); color: var(--text); }
-.detail { overflow-wrap: anywhere; }
-.map { display: block; width: 100%; height: 1.5rem; margin: .5rem 0 0; background: var(--back);
+constexpr const char* kStyle =
+    R"css(.map { display: block; width: 100%; height: 1.5rem; margin: .5rem 0 0; background: var(--back);
   border: 1px solid var(--line); }
 .map .differs { fill: var(--bad); } .map .broken { fill: var(--odd); } .map .unreadable { fill: var(--soft); }
 .scale { display: flex; justify-content: space-between; font-size: .8rem; color: var(--soft); }
-ul { margin: .5rem 0 0; padding-left: 1.2rem; font: .85rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; }
-th { text-align: left; font-size: .85rem; color: var(--soft); font-weight: 500; }
-th, td { padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .history { font: 600 .7rem/1 ui-monospace, monospace; overflow-wrap: anywhere; }
 .history span { display: inline-block; width: 1.1em; padding: .2em 0; margin: 0 1px 1px 0; text-align: center;
-  border: 1px solid currentColor; border-radius: 2px; }
-@media (max-width: 45rem) {
-  thead { display: none; }
-  tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
-  td { display: block; padding: .1rem 0; border: 0; }
-  td[data-name]::before { content: attr(data-name) " "; color: var(--soft); font-size: .85rem; }
-}
-</style>
-</head>
-<body>
-)html";
+  border: 1px solid currentColor; border-radius: 2px; })css";
 
 // The worst first.
 constexpr std::array kOrder = {Verdict::rotten,     Verdict::damaged, Verdict::missing,
@@ -104,34 +58,6 @@ Look look_of(Verdict verdict) {
       break;
   }
   return {"odd", 'U'};
-}
-
-// Whatever a name or a message holds is text, and only that.
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : to_utf8(text)) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      case '\'':
-        result += "&#39;";
-        break;
-      default:
-        // Other control characters are not allowed in HTML.
-        result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
-    }
-  }
-  return result;
 }
 
 std::string badge(Verdict verdict) {
@@ -188,7 +114,7 @@ std::string card(const ScrubImage& image) {
       "<p class=\"detail\">{}</p>\n"
       "<p class=\"soft\">last proven good as a whole: {}; seen on {}</p>\n{}{}</div>\n",
       look_of(image.verdict).style == std::string_view("odd") ? "odd" : "", badge(image.verdict),
-      escaped(image.path), escaped(image.detail), date_or(image.proven, "never"),
+      html_escaped(image.path), html_escaped(image.detail), date_or(image.proven, "never"),
       date_text(image.date), damage_map(image), range_list(image));
 }
 
@@ -208,8 +134,8 @@ std::string row(const ScrubImage& image) {
   return fmt::format(
       "<tr><td>{}</td><td class=\"path\">{}</td><td data-name=\"size\">{} {}</td>"
       "<td data-name=\"proven good\">{}</td><td class=\"history\">{}</td></tr>\n",
-      badge(image.verdict), escaped(image.path), format_size(image.disk_bytes),
-      escaped(image.format), date_or(image.proven, "never"), history(image));
+      badge(image.verdict), html_escaped(image.path), format_size(image.disk_bytes),
+      html_escaped(image.format), date_or(image.proven, "never"), history(image));
 }
 
 std::string tiles(const ScrubReport& report) {
@@ -235,7 +161,7 @@ std::string promise(const ScrubReport& report) {
       fmt::format("<p>{}: <b class=\"bad\">not within {} for {} of the images</b>:</p>\n<ul>\n",
                   since, limit, report.overdue.size());
   for (const std::string& path : report.overdue | std::views::take(kMostRanges))
-    text += fmt::format("<li>{}</li>\n", escaped(path));
+    text += fmt::format("<li>{}</li>\n", html_escaped(path));
   return text + "</ul>\n";
 }
 
@@ -272,20 +198,20 @@ std::string failures(const ScrubReport& report) {
   if (report.failures.empty()) return "";
   std::string text = "<h2>Could not be looked at</h2>\n<ul>\n";
   for (const Error& failure : report.failures)
-    text += fmt::format("<li>{}</li>\n", escaped(failure.to_string()));
+    text += fmt::format("<li>{}</li>\n", html_escaped(failure.to_string()));
   return text + "</ul>\n";
 }
 
 }  // namespace
 
 std::string scrub_html(const ScrubReport& report) {
-  std::string page = kHead + header(report) + promise(report) + tiles(report);
+  std::string page = html_head("Scrub", kStyle) + header(report) + promise(report) + tiles(report);
   page += cards(report) + failures(report);
   page +=
       "<h2>All images</h2>\n<table>\n<thead><tr><th>verdict</th><th>image</th><th>disk</th>"
       "<th>proven good since</th><th>history, to the last</th></tr></thead>\n<tbody>\n";
   for (const ScrubImage& image : report.images) page += row(image);
-  return page + "</tbody>\n</table>\n" + legend() + "</body>\n</html>\n";
+  return page + "</tbody>\n</table>\n" + legend() + html_end();
 }
 
 }  // namespace grainmill

@@ -81,11 +81,4 @@ std::string scrub_json(const ScrubReport& report) {
   return object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
 }
 
-std::string to_utf8(const std::string& text) {
-  // The JSON library has the only decoder here.
-  const std::string quoted =
-      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return nlohmann::json::parse(quoted).get<std::string>();
-}
-
 }  // namespace grainmill

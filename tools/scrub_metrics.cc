@@ -1,60 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tools/metrics_text.h"
 #include "tools/scrub_reports.h"
 
 #include <fmt/format.h>
 
-#include <iterator>
-
 namespace grainmill {
 namespace {
 
-// Prometheus' text exposition format 0.0.4.
-std::string label(const std::string& value) {
-  std::string escaped;
-  for (const char c : to_utf8(value)) {
-    if (c == '\\' || c == '"') escaped += '\\';
-    if (c == '\n')
-      escaped += "\\n";
-    else
-      escaped += c;
-  }
-  return escaped;
-}
-
-class Metrics {
- public:
-  void family(std::string_view name, std::string_view help) {
-    name_ = fmt::format("grainmill_scrub_{}", name);
-    fmt::format_to(std::back_inserter(text_), "# HELP {0} {1}\n# TYPE {0} gauge\n", name_, help);
-  }
-  template <typename T>
-  void sample(const T& value, const std::string& labels = "") {
-    fmt::format_to(std::back_inserter(text_), "{}{} {}\n", name_,
-                   labels.empty() ? "" : fmt::format("{{{}}}", labels), value);
-  }
-  [[nodiscard]] std::string text() && { return std::move(text_); }
-
- private:
-  std::string name_;
-  std::string text_;
-};
-
-void add_images(Metrics& metrics, const ScrubReport& report) {
+void add_images(MetricsText& metrics, const ScrubReport& report) {
   metrics.family("image_bad", "1: rotten, damaged, missing or unreadable; 0: neither.");
   for (const ScrubImage& image : report.images)
-    metrics.sample(
-        is_bad(image.verdict) ? 1 : 0,
-        fmt::format("image=\"{}\",verdict=\"{}\"", label(image.path), verdict_name(image.verdict)));
+    metrics.sample(is_bad(image.verdict) ? 1 : 0,
+                   fmt::format("image=\"{}\",verdict=\"{}\"", metrics_label(image.path),
+                               verdict_name(image.verdict)));
   metrics.family("image_proven_timestamp_seconds",
                  "Since when every byte of an image was proven good; not there if never.");
   for (const ScrubImage& image : report.images)
-    if (image.proven) metrics.sample(*image.proven, fmt::format("image=\"{}\"", label(image.path)));
+    if (image.proven)
+      metrics.sample(*image.proven, fmt::format("image=\"{}\"", metrics_label(image.path)));
 }
 
 }  // namespace
 
 std::string scrub_metrics(const ScrubReport& report) {
-  Metrics metrics;
+  MetricsText metrics("grainmill_scrub_");
   metrics.family("images", "Images by verdict.");
   for (std::size_t i = 0; i < kVerdicts; ++i) {
     const auto verdict = static_cast<Verdict>(i);

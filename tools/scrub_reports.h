@@ -17,7 +17,4 @@ namespace grainmill {
 // In Prometheus' text format, for node_exporter's textfile collector.
 [[nodiscard]] std::string scrub_metrics(const ScrubReport& report);
 
-// Text that is not UTF-8, such as a file's name may be, with U+FFFD for what is wrong in it.
-[[nodiscard]] std::string to_utf8(const std::string& text);
-
 }  // namespace grainmill

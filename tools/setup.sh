@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(
   bazel-bootstrap default-jdk-headless g++
   libtbb-dev libxxhash-dev libdeflate-dev libisal-dev libzstd-dev libcli11-dev nlohmann-json3-dev
-  libfmt-dev libssl-dev libsqlite3-dev libbenchmark-dev libgtest-dev libgmock-dev nbdkit-plugin-dev
+  libfmt-dev libcpp-httplib-dev libssl-dev libsqlite3-dev libbenchmark-dev libgtest-dev libgmock-dev nbdkit-plugin-dev
   qemu-utils libvmdk-utils e2fsprogs bzip2 python3 git ca-certificates
   nbdkit libnbd-bin python3-libnbd fio fuse3 gddrescue
 )
