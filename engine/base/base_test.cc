@@ -89,6 +89,8 @@ TEST(Units, SizesAreShownShort) {
   EXPECT_EQ(format_size(0), "0 B");
   EXPECT_EQ(format_size(10 * kMiB), "10 MiB");
   EXPECT_EQ(format_size(3 * kGiB / 2), "1.5 GiB");
+  EXPECT_EQ(format_size(1010 * kMiB + 300 * kKiB), "1010 MiB");
+  EXPECT_EQ(format_size(1234567), "1.18 MiB");
 }
 
 }  // namespace

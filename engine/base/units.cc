@@ -48,7 +48,8 @@ std::string format_size(std::uint64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  if (value == std::floor(value)) return fmt::format("{:.0f} {}", value, kUnits.at(unit));
+  // Three digits, but four between 1000 and 1024.
+  if (value == std::floor(value) || value >= 1000) return fmt::format("{:.0f} {}", value, kUnits.at(unit));
   return fmt::format("{:.3g} {}", value, kUnits.at(unit));
 }
 
