@@ -112,11 +112,12 @@ class ResumePowerCut : public ::testing::TestWithParam<Output> {
     MemoryFileSystem& files = cut.files();
     // The name to open is given last.
     const std::string path = output_path(GetParam(), "/out").string();
-    if (files.has(path))
+    if (files.has(path)) {
       for (const auto& [name, bytes] : whole_)
         ASSERT_TRUE(files.has(name) && without_random_numbers(files.content(name).bytes()) == bytes)
             << name << " is not whole\n"
             << cut.story();
+    }
     const Result<ConvertReport> report = convert_in(files);
     ASSERT_TRUE(report) << report.error() << '\n' << cut.story();
     resumed_ += report->resumed_bytes != 0 ? 1 : 0;

@@ -42,7 +42,9 @@ class Qcow2RecountTest : public Qcow2LinkTest {
     AllFindings all;
     const auto link = open();
     EXPECT_TRUE(IsOk(link));
-    if (link) EXPECT_TRUE(IsOk((*link)->examine(all)));
+    if (link) {
+      EXPECT_TRUE(IsOk((*link)->examine(all)));
+    }
     std::vector<std::string> texts;
     for (const Finding& finding : all.found)
       texts.push_back(std::string(severity_name(finding.severity)) + " " +
