@@ -49,7 +49,8 @@ std::string format_size(std::uint64_t bytes) {
     ++unit;
   }
   // Three digits, but four between 1000 and 1024.
-  if (value == std::floor(value) || value >= 1000) return fmt::format("{:.0f} {}", value, kUnits.at(unit));
+  if (value == std::floor(value) || value >= 1000)
+    return fmt::format("{:.0f} {}", value, kUnits.at(unit));
   return fmt::format("{:.3g} {}", value, kUnits.at(unit));
 }
 
