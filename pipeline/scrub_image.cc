@@ -76,7 +76,15 @@ class ImageScrub {
              const std::optional<std::set<std::uint64_t>>& due)
       : run_(run), catalogue_(run.catalogue), found_(found), image_(image), due_(due) {}
 
+  // Saved once, at the end: the verdict on the contents alone must not outlive a kill.
   Result<bool> scrub() {
+    GM_TRY(const bool done, look());
+    if (done) GM_CHECK(run_.save_soon());
+    return done;
+  }
+
+ private:
+  Result<bool> look() {
     if (const Status opened = open(); !opened) {
       const Error& error = opened.error();
       if (error.kind == ErrorKind::not_found && error.path == found_.path)
@@ -98,7 +106,6 @@ class ImageScrub {
     return judge();
   }
 
- private:
   Status open() {
     DiskOptions options;
     options.format = found_.format;
@@ -307,7 +314,6 @@ class ImageScrub {
                                      .verdict = verdict,
                                      .detail = std::move(detail)},
                                     flaws));
-    GM_CHECK(run_.save_soon());
     return true;
   }
 
