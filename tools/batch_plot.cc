@@ -208,8 +208,9 @@ std::string time_text(std::int64_t time_ms, std::int64_t step) {
 
 // The first multiple of `step` by the local clock.
 std::int64_t first_tick(std::int64_t time_ms, std::int64_t step) {
+  constexpr std::int64_t kMinutesOfDay = kDay / kMinute;
   const std::int64_t minute = time_ms / kMinute;
-  const std::int64_t zone_ms = (minute_of_day(minute * 60) - minute % (24 * 60)) * kMinute;
+  const std::int64_t zone_ms = (minute_of_day(minute * 60) - minute % kMinutesOfDay) * kMinute;
   return (time_ms + zone_ms + step - 1) / step * step - zone_ms;
 }
 

@@ -130,9 +130,9 @@ class PlanMaker {
     measured.size_bytes = kAnyDiskBytes;
     measured.output_format = options_.output.format;
     measured.sink = sink_options();
-    Result<OutputSize> size = measure(files_, measured);
+    const Result<OutputSize> size = measure(files_, measured);
     if (size) return {};
-    return fail(size.error().kind, "", std::move(size).error().message);
+    return fail(size.error().kind, "", size.error().message);
   }
 
   void begin_plan() {

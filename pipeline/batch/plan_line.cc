@@ -60,7 +60,7 @@ std::optional<std::string> from_hex(std::string_view hex) {
 // bytes, and beside them what people can read of it.
 Json name_json(const std::string& name) {
   const std::string dumped = Json(name).dump(-1, ' ', false, Json::error_handler_t::replace);
-  const Json readable = Json::parse(dumped, nullptr, false);
+  Json readable = Json::parse(dumped, nullptr, false);
   if (readable == Json(name)) return readable;
   return {{"hex", to_hex(name)}, {"reads_as", readable}};
 }

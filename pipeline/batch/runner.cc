@@ -102,6 +102,7 @@ class Runner {
 
   void wait() {
     std::vector<Process*> processes;
+    processes.reserve(workers_.size());
     for (const auto& worker : workers_) processes.push_back(&worker->process());
     constexpr auto kMost = milliseconds(100);  // then look whether it was cancelled
     Process::wait_for_any(processes, std::min(kMost, options_.tick));

@@ -174,7 +174,8 @@ class Space {
   [[nodiscard]] bool restore(FieldReader& in) {
     end_ = in.word<std::uint64_t>();
     stream_end_ = in.word<std::uint64_t>();
-    return in.ok() && end_ >= cluster_bytes_ && end_ % cluster_bytes_ == 0 && stream_end_ <= end_;
+    const bool is_whole = align_down(end_, cluster_bytes_) == end_;
+    return in.ok() && end_ >= cluster_bytes_ && is_whole && stream_end_ <= end_;
   }
 
   // Cuts off what was written behind the end, and makes zeros of what a stream may still get.
