@@ -234,11 +234,10 @@ class Recount {
                          : "who writes the image may overwrite what others use, `qemu-img "
                            "check -r all` mends it"))
             .error();
-    return findings_.add(
-        {.severity = is_leak ? Severity::leak : Severity::damage,
-         .code = is_leak ? "refcount-high" : "refcount-low",
-         .what = std::move(what),
-         .leaked_bytes = run.users == 0 ? run.clusters << header_.cluster_bits : 0});
+    return findings_.add({.severity = is_leak ? Severity::leak : Severity::damage,
+                          .code = is_leak ? "refcount-high" : "refcount-low",
+                          .what = std::move(what),
+                          .leaked_bytes = is_leak ? run.clusters << header_.cluster_bits : 0});
   }
 
   // kCopied says of the active mapping that nothing else uses a cluster, so that it may be written
