@@ -2,6 +2,7 @@
 //
 // `grainmill batch plan` over an estate as they are: virtual machines with snapshots, disks of many
 // files, archives, broken ones, and names that meet.
+#include "engine/io/file_system_layer.h"
 #include "pipeline/batch/make_plan.h"
 #include "pipeline/batch/plan.h"
 #include "tests/fakes/outcome.h"
@@ -34,43 +35,25 @@ namespace fs = std::filesystem;
 using Strings = std::vector<std::string>;
 
 // The machine's own files, with less room and with folders that cannot be listed.
-class LimitedFiles final : public FileSystem {
+class LimitedFiles final : public FileSystemLayer {
  public:
   std::uint64_t room = std::numeric_limits<std::uint64_t>::max();
   std::string locked;
 
-  [[nodiscard]] Result<std::unique_ptr<File>> open_read(const std::string& path) override {
-    return files_.open_read(path);
-  }
-  [[nodiscard]] Result<std::unique_ptr<File>> open_write(const std::string& path) override {
-    return files_.open_write(path);
-  }
-  [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
-                                                           const std::string& relative,
-                                                           OpenMode mode) override {
-    return files_.open_beneath(folder, relative, mode);
-  }
+  LimitedFiles() : FileSystemLayer(posix_file_system()) {}
+
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override {
-    return files_.create_pending(path);
+    return below().create_pending(path);
   }
-  [[nodiscard]] Status remove(const std::string& path) override { return files_.remove(path); }
-  [[nodiscard]] Result<std::string> canonical(const std::string& path) override {
-    return files_.canonical(path);
-  }
-  [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override {
-    return files_.list(folder);
-  }
+  [[nodiscard]] Status remove(const std::string& path) override { return below().remove(path); }
   [[nodiscard]] Result<std::vector<FolderEntry>> entries(const std::string& folder) override {
     if (folder == locked) return fail(ErrorKind::io, folder, "cannot list: Permission denied");
-    return files_.entries(folder);
+    return below().entries(folder);
   }
   [[nodiscard]] Result<std::uint64_t> free_bytes(const std::string& /*folder*/) override {
     return room;
   }
-
- private:
-  FileSystem& files_ = posix_file_system();
 };
 
 class BatchPlanTest : public ::testing::Test {

@@ -28,10 +28,10 @@ std::string partial_path(const std::string& path) {
 }
 
 Result<std::unique_ptr<PendingFile>> PartialFiles::create_pending(const std::string& path) {
-  const std::string target = link_target(files_, path);
+  const std::string target = link_target(below(), path);
   std::shared_ptr<PendingFile>& made = made_[target];
   if (!made) {
-    GM_TRY(made, files_.create_partial(target, partial_path(target), Durability::unsynced));
+    GM_TRY(made, below().create_partial(target, partial_path(target), Durability::unsynced));
   }
   if (!keeps_) GM_CHECK(made->file().resize(0));
   return std::make_unique<SharedPendingFile>(made);
@@ -39,7 +39,7 @@ Result<std::unique_ptr<PendingFile>> PartialFiles::create_pending(const std::str
 
 void PartialFiles::remove_partials() {
   for (const auto& [path, made] : made_)
-    if (made) static_cast<void>(files_.remove(partial_path(path)));
+    if (made) static_cast<void>(below().remove(partial_path(path)));
 }
 
 }  // namespace grainmill

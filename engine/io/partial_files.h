@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "engine/io/file_system.h"
+#include "engine/io/file_system_layer.h"
 
 #include <map>
 #include <memory>
@@ -17,9 +17,9 @@ namespace grainmill {
 // does: what was written of them is there again after a kill. Each is opened, and locked, when it
 // is first asked for, and then until this object goes, however often it is made. Threads:
 // create_pending(), begin_anew() and remove_partials() one at a time.
-class PartialFiles final : public FileSystem {
+class PartialFiles final : public FileSystemLayer {
  public:
-  explicit PartialFiles(FileSystem& files) : files_(files) {}
+  explicit PartialFiles(FileSystem& files) : FileSystemLayer(files) {}
 
   // From now on, files that are made begin empty. Before, they hold what there is of them.
   void begin_anew() { keeps_ = false; }
@@ -30,31 +30,9 @@ class PartialFiles final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
 
-  [[nodiscard]] Result<std::unique_ptr<File>> open_read(const std::string& path) override {
-    return files_.open_read(path);
-  }
-  [[nodiscard]] Result<std::unique_ptr<File>> open_write(const std::string& path) override {
-    return files_.open_write(path);
-  }
-  [[nodiscard]] Result<std::unique_ptr<File>> open_beneath(const std::string& folder,
-                                                           const std::string& relative,
-                                                           OpenMode mode) override {
-    return files_.open_beneath(folder, relative, mode);
-  }
-  [[nodiscard]] Result<std::unique_ptr<File>> open(const std::string& path,
-                                                   OpenMode mode) override {
-    return files_.open(path, mode);
-  }
-  [[nodiscard]] Status remove(const std::string& path) override { return files_.remove(path); }
-  [[nodiscard]] Result<std::string> canonical(const std::string& path) override {
-    return files_.canonical(path);
-  }
-  [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override {
-    return files_.list(folder);
-  }
+  [[nodiscard]] Status remove(const std::string& path) override { return below().remove(path); }
 
  private:
-  FileSystem& files_;
   bool keeps_ = true;
   std::map<std::string, std::shared_ptr<PendingFile>> made_;  // by what they will be called
 };

@@ -133,7 +133,7 @@ std::unique_ptr<File> patched_file(std::unique_ptr<File> file,
 }
 
 Status PatchedFiles::add(const std::string& path, FilePatch patch) {
-  GM_TRY(const std::unique_ptr<File> file, files_.open_read(path));
+  GM_TRY(const std::unique_ptr<File> file, below().open_read(path));
   GM_TRY(const FileInfo info, file->info());
   patches_[{info.device, info.inode}].push_back(std::move(patch));
   return {};
@@ -148,7 +148,7 @@ Result<std::unique_ptr<File>> PatchedFiles::patched(Result<std::unique_ptr<File>
 }
 
 Result<std::unique_ptr<File>> PatchedFiles::open_read(const std::string& path) {
-  return patched(files_.open_read(path));
+  return patched(below().open_read(path));
 }
 
 Result<std::unique_ptr<File>> PatchedFiles::open_write(const std::string& path) {
@@ -159,12 +159,12 @@ Result<std::unique_ptr<File>> PatchedFiles::open_beneath(const std::string& fold
                                                          const std::string& relative,
                                                          OpenMode mode) {
   if (mode == OpenMode::read_write) return refuse(folder + '/' + relative);
-  return patched(files_.open_beneath(folder, relative, mode));
+  return patched(below().open_beneath(folder, relative, mode));
 }
 
 Result<std::unique_ptr<File>> PatchedFiles::open(const std::string& path, OpenMode mode) {
   if (mode == OpenMode::read_write) return refuse(path);
-  return patched(files_.open(path, mode));
+  return patched(below().open(path, mode));
 }
 
 Result<std::unique_ptr<PendingFile>> PatchedFiles::create_pending(const std::string& path) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "engine/io/file_system.h"
+#include "engine/io/file_system_layer.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -26,9 +26,9 @@ struct FilePatch {
 
 // The files of another file system as they would be with patches, for trying out what has not been
 // written. To be read only.
-class PatchedFiles final : public FileSystem {
+class PatchedFiles final : public FileSystemLayer {
  public:
-  explicit PatchedFiles(FileSystem& files) : files_(files) {}
+  explicit PatchedFiles(FileSystem& files) : FileSystemLayer(files) {}
 
   // By whatever name the file at `path` is opened, it has this patch from now on.
   [[nodiscard]] Status add(const std::string& path, FilePatch patch);
@@ -42,17 +42,10 @@ class PatchedFiles final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
   [[nodiscard]] Status remove(const std::string& path) override;
-  [[nodiscard]] Result<std::string> canonical(const std::string& path) override {
-    return files_.canonical(path);
-  }
-  [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override {
-    return files_.list(folder);
-  }
 
  private:
   [[nodiscard]] Result<std::unique_ptr<File>> patched(Result<std::unique_ptr<File>> file) const;
 
-  FileSystem& files_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<FilePatch>>
       patches_;  // device, inode
 };

@@ -190,31 +190,31 @@ class ScratchPendingFile final : public PendingFile {
 
 }  // namespace
 
-ScratchFiles::ScratchFiles(FileSystem& files) : files_(files) {}
+ScratchFiles::ScratchFiles(FileSystem& files) : FileSystemLayer(files) {}
 ScratchFiles::~ScratchFiles() = default;
 
 // One name for a file, however it is written, whether it is there or not.
 std::string ScratchFiles::place_of(const std::string& path) {
-  const std::string target = link_target(files_, path);
-  return files_.canonical(folder_of(target)).value_or(folder_of(target)) + '/' + name_of(target);
+  const std::string target = link_target(below(), path);
+  return below().canonical(folder_of(target)).value_or(folder_of(target)) + '/' + name_of(target);
 }
 
 Result<std::unique_ptr<File>> ScratchFiles::open_beneath(const std::string& folder,
                                                          const std::string& relative,
                                                          OpenMode mode) {
   const auto made = made_.find(place_of(folder + '/' + relative));
-  if (made == made_.end()) return files_.open_beneath(folder, relative, mode);
+  if (made == made_.end()) return below().open_beneath(folder, relative, mode);
   return std::make_unique<ScratchFile>(made->second);
 }
 
 Result<std::unique_ptr<File>> ScratchFiles::open(const std::string& path, OpenMode mode) {
   const auto made = made_.find(place_of(path));
-  if (made == made_.end()) return files_.open(path, mode);
+  if (made == made_.end()) return below().open(path, mode);
   return std::make_unique<ScratchFile>(made->second);
 }
 
 Result<std::unique_ptr<PendingFile>> ScratchFiles::create_pending(const std::string& path) {
-  GM_TRY(std::unique_ptr<PendingFile> under, files_.create_pending(path));
+  GM_TRY(std::unique_ptr<PendingFile> under, below().create_pending(path));
   auto content = std::make_shared<Content>(std::move(under));
   GM_CHECK(content->begin());
   made_[place_of(path)] = content;

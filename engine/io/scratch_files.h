@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "engine/io/file_system.h"
+#include "engine/io/file_system_layer.h"
 
 #include <map>
 #include <memory>
@@ -14,7 +14,7 @@ namespace grainmill {
 // what the other one gives (a PartialFiles, what was written before), is changed in memory only,
 // and is read under the name that it would get. For trying out how something half made would end.
 // Threads: as FileSystem, but create_pending() one at a time, and not while another call is made.
-class ScratchFiles final : public FileSystem {
+class ScratchFiles final : public FileSystemLayer {
  public:
   class Content;
 
@@ -35,17 +35,10 @@ class ScratchFiles final : public FileSystem {
   [[nodiscard]] Result<std::unique_ptr<PendingFile>> create_pending(
       const std::string& path) override;
   [[nodiscard]] Status remove(const std::string& path) override;
-  [[nodiscard]] Result<std::string> canonical(const std::string& path) override {
-    return files_.canonical(path);
-  }
-  [[nodiscard]] Result<std::vector<std::string>> list(const std::string& folder) override {
-    return files_.list(folder);
-  }
 
  private:
   [[nodiscard]] std::string place_of(const std::string& path);
 
-  FileSystem& files_;
   std::map<std::string, std::shared_ptr<Content>> made_;  // by place_of()
 };
 
