@@ -21,6 +21,7 @@ import tempfile
 import time
 
 from macro.contents import content_digest
+from macro.measure import warm_memory
 from macro.workload import MIB, sorted_files
 
 DISK_BYTES = 1024 * MIB
@@ -77,6 +78,7 @@ def command(args, way, images, out):
 def run_once(args, way, images, digests, folder):
     out = folder / "out"
     out.mkdir()
+    warm_memory(args.images * args.mib * MIB)
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(command(args, way, images, out), check=True, stdout=subprocess.DEVNULL)
     seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)

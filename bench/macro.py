@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from macro import machine, workload
-from macro.measure import BenchmarkError
+from macro.measure import BenchmarkError, warm_memory
 from macro.programs import GRAINMILL, Program, all_programs, run_once
 from macro.summary import Run, summarise, table_text
 from macro.workload import GIB, MIB, Disk, Recipe, say
@@ -28,8 +28,10 @@ How it measures
   Every round runs each program once on each disk; the order of the programs moves on by one from
   round to round. Ratios are taken within a round, where the machine was in the same state, and the
   median of these is shown: 2.00 means that the program took twice as long as grainmill.
-  Wall time is from start to exit. Outputs are removed before a run, not during one. CPU seconds
-  are user and system together. Peak RSS is the highest of all rounds; "<=" marks one that is below
+  Wall time is from start to exit. Outputs are removed before a run, not during one. As much memory
+  as an output needs is touched and freed just before: what the host of a virtual machine took back
+  in the meantime costs no program time. (It may take memory back during a run, and then it costs
+  the slow ones: their ratios may be too high there.) CPU seconds are user and system together. Peak RSS is the highest of all rounds; "<=" marks one that is below
   the size of the small process which starts the program: lower cannot be told.
   After each run, outside the timing, the output is compared with the contents the disk must have
   (holes and zeros count the same), copies with their source, and grainmill's manifest with its
@@ -157,12 +159,13 @@ def rotated(programs: list[Program], by: int) -> list[Program]:
     return programs[start:] + programs[:start]
 
 
-def run_round(number: int, folder: Path, disks: list[Disk], programs: list[Program],
-              quick: bool) -> Iterator[Run]:
+def run_round(options: argparse.Namespace, number: int, folder: Path, disks: list[Disk],
+              programs: list[Program]) -> Iterator[Run]:
     """Runs each program that is due on each disk, one after the other."""
     for disk in disks:
         for program in rotated(programs, number):
-            if is_due(program, disk, number, quick):
+            if is_due(program, disk, number, options.quick):
+                warm_memory(options.data * 5 // 4)  # the files, and what the file system adds
                 cost = run_once(program, folder, disk)
                 say(f"  {disk.name}: {program.name}: {cost['wall_seconds']:.3f} s")
                 yield {"disk": disk.name, "program": program.name, "round": number, **cost}
@@ -173,7 +176,7 @@ def run_rounds(options: argparse.Namespace, folder: Path, disks: list[Disk],
     runs: list[Run] = []
     for number in range(options.rounds):
         say(f"round {number + 1} of {options.rounds}")
-        runs += run_round(number, folder, disks, programs, options.quick)
+        runs += run_round(options, number, folder, disks, programs)
     order = [program.name for program in programs]
     # Stable: rounds and disks stay in order.
     return sorted(runs, key=lambda run: order.index(run["program"]))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAUNCHER = Path(__file__).with_name("launch.py")
+WARMER = Path(__file__).with_name("warm.py")
 
 
 class BenchmarkError(Exception):
@@ -33,6 +34,11 @@ def output_of(command: list[str]) -> str:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         raise
+
+
+def warm_memory(size_bytes: int) -> None:
+    """Sees to it that so much of the free memory is there: see warm.py."""
+    subprocess.run([sys.executable, "-I", "-S", WARMER, str(size_bytes)], check=True)
 
 
 def measure(command: list[str], log: Path) -> Cost:
