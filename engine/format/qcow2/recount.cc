@@ -241,7 +241,7 @@ class Recount {
   }
 
   // kCopied says of the active mapping that nothing else uses a cluster, so that it may be written
-  // in place.
+  // in place. A flag that is missing loses nothing; it is damage because `qemu-img check` says so.
   Status check_flags() {
     for (std::uint64_t i = 0; i < header_.l1_entries; ++i) {
       if (i >= tables_.tables() || tables_.table_offset(i) == 0) continue;
@@ -267,7 +267,7 @@ class Recount {
     const std::uint64_t users = counts_.at(offset >> header_.cluster_bits);
     if (says_alone == (users == 1)) return {};
     return findings_.add(
-        {.severity = says_alone ? Severity::damage : Severity::suspicious,
+        {.severity = Severity::damage,
          .code = "copied-flag",
          .what = fail(ErrorKind::corrupt, file_.path(), said_at,
                       fmt::format("the entry says that the cluster at offset {:#x} is used {}; it "

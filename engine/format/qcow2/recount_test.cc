@@ -110,7 +110,7 @@ TEST_F(Qcow2RecountTest, InASnapshotNothingElseLooksForLostSpace) {
 TEST_F(Qcow2RecountTest, FlagsSayWhetherAClusterIsUsedOnce) {
   make_image();
   put(image_->entry_offset(3), image_->data_offset(3));
-  EXPECT_EQ(findings(), Texts{"suspicious copied-flag"});
+  EXPECT_EQ(findings(), Texts{"damage copied-flag"});
   EXPECT_TRUE(IsOk(check()));
 }
 
