@@ -29,15 +29,17 @@ std::string sanitizer_runtimes() {
   return list;
 }
 
-}  // namespace
-
-fs::path plugin_path() {
-  const char* name = "tools/nbdkit-grainmill-plugin.so";
+// A file that this test has as data.
+fs::path runfile(const char* name) {
   const char* folder = std::getenv("TEST_SRCDIR");
   const char* workspace = std::getenv("TEST_WORKSPACE");
   if (folder == nullptr || workspace == nullptr) return fs::absolute(name);
   return fs::absolute(fs::path(folder) / workspace / name);
 }
+
+}  // namespace
+
+fs::path plugin_path() { return runfile("tools/nbdkit-grainmill-plugin.so"); }
 
 std::vector<std::string> nbdkit_command(const std::vector<std::string>& options,
                                         const std::vector<std::string>& parameters) {
@@ -45,6 +47,8 @@ std::vector<std::string> nbdkit_command(const std::vector<std::string>& options,
   if (const std::string runtimes = sanitizer_runtimes(); !runtimes.empty()) {
     command.push_back("LD_PRELOAD=" + runtimes);
     command.emplace_back("ASAN_OPTIONS=detect_leaks=0");  // nbdkit's own are not for us to find
+    command.push_back("TSAN_OPTIONS=halt_on_error=1:suppressions=" +
+                      runfile("tests/nbd/tsan_suppressions.txt").string());
   }
   command.emplace_back("nbdkit");
   command.insert(command.end(), options.begin(), options.end());
