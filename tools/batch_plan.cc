@@ -108,7 +108,7 @@ std::string quoted(const std::string& word) {
 std::string summary(const MadePlan& made, const std::string& path) {
   const std::vector<PlannedImage>& images = made.plan.images;
   return totals_text(images) + reasons_text(images, PlannedState::skipped, "skipped") +
-         reasons_text(images, PlannedState::queued, "known to fail as they are") +
+         reasons_text(images, PlannedState::queued, "known to fail as things are") +
          fmt::format("the plan: {}\nto do it: grainmill batch run {}\n", path, quoted(path));
 }
 

@@ -359,6 +359,15 @@ TEST(BatchReports, MetricsAreInPrometheusFormat) {
   EXPECT_FALSE(values.contains("grainmill_batch_rate_bytes_per_second"));
 }
 
+TEST(BatchReports, TheSummaryNamesAFileOnce) {
+  BatchReport report = report_of(60);
+  const std::string source = report.jobs[0].image.source;
+  report.jobs[0].verdict.warnings = {source + ": offset 0x34d: a zero byte"};
+  const std::string text = batch_summary(report);
+  EXPECT_NE(text.find("warning    " + source + ": offset 0x34d: a zero byte\n"), std::string::npos)
+      << text;
+}
+
 TEST(BatchReports, TheSummaryIsForPeople) {
   BatchReport report = report_of(60);
   report.jobs[0].verdict.warnings = {"its content ID was changed"};

@@ -14,10 +14,16 @@ namespace {
 // Below the state's name.
 constexpr const char* kIndent = "           ";
 
+// The source, and what is said of it; most errors begin with the file that they are about.
+std::string about(const std::string& source, const std::string& said) {
+  return said.starts_with(source + ": ") ? said : fmt::format("{}: {}", source, said);
+}
+
 std::string job_text(const JobRecord& job) {
-  std::string text = fmt::format("{:<10} {}", job_state_name(job.state), job.image.source);
-  if (const std::string& reason = reason_of(job); !reason.empty())
-    text += fmt::format(": {}", reason);
+  const std::string& reason = reason_of(job);
+  std::string text =
+      fmt::format("{:<10} {}", job_state_name(job.state),
+                  reason.empty() ? job.image.source : about(job.image.source, reason));
   text += '\n';
   if (job.state != JobState::failed) return text;
   return text + fmt::format("{}after {} attempt{}. {}\n", kIndent, job.attempts,
@@ -27,7 +33,7 @@ std::string job_text(const JobRecord& job) {
 std::string warnings_text(const JobRecord& job) {
   std::string text;
   for (const std::string& warning : job.verdict.warnings)
-    text += fmt::format("{:<10} {}: {}\n", "warning", job.image.source, warning);
+    text += fmt::format("{:<10} {}\n", "warning", about(job.image.source, warning));
   return text;
 }
 
