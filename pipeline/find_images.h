@@ -5,6 +5,7 @@
 #include "engine/io/file_system.h"
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,13 +17,15 @@ struct FindOptions {
   std::vector<std::string> raw;      // names (shell patterns) of disks that nothing gives away
   // Names (shell patterns) that say that a file is a disk: for FoundImages::strangers.
   std::vector<std::string> disk_names{};
+  // Paths that somebody knows to be images. They are found, whatever has become of their contents.
+  std::set<std::string> known{};
   std::vector<std::string> exclude;  // names (shell patterns) of files and folders to leave alone
   OpenOptions open;
 };
 
 struct FoundImage {
   std::string path;    // absolute, without symbolic links in it
-  std::string format;  // the registry's name
+  std::string format;  // the registry's name; empty where the header is damaged
   std::uint64_t device = 0;
   std::uint64_t inode = 0;
 };

@@ -294,7 +294,12 @@ std::uint64_t ScrubReport::count(Verdict verdict) const {
 
 Result<ScrubReport> scrub(FileSystem& files, const ScrubOptions& options) {
   GM_TRY(Catalogue catalogue, Catalogue::open(options.catalogue));
-  GM_TRY(FoundImages found, find_images(files, options.find));
+  FindOptions find = options.find;
+  GM_TRY(const std::vector<ImageRow> rows, catalogue.images());
+  // A raw one is one only as long as a snapshot or the user says so.
+  for (const ImageRow& row : rows)
+    if (row.format != "raw") find.known.insert(row.path);
+  GM_TRY(FoundImages found, find_images(files, find));
   return Scrub(files, options, catalogue, std::move(found)).run();
 }
 

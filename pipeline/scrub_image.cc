@@ -86,7 +86,10 @@ class ImageScrub {
  private:
   Result<bool> look() {
     if (const Status opened = open(); !opened) {
-      const Error& error = opened.error();
+      Error error = opened.error();
+      // It was found all the same: it is known to be an image, and no longer looks like one.
+      if (found_.format.empty() && error.kind == ErrorKind::unsupported)
+        error.kind = ErrorKind::corrupt;
       if (error.kind == ErrorKind::not_found && error.path == found_.path)
         return put(Verdict::missing, "is gone", {});
       return judge_failure(error);

@@ -244,6 +244,31 @@ TEST_F(ScrubTest, MissingImagesStayMissingUntilTheyAreForgotten) {
   EXPECT_EQ(verdict(report, "other.vmdk"), "sound");
 }
 
+// The file is there, and only its first bytes no longer say what it is.
+TEST_F(ScrubTest, AnImageWhoseHeaderIsLostIsDamagedNotMissing) {
+  const BuiltDisk disk = build("disk", "64k:A");
+  build_qcow2(folder_, "q", parse_layout("64k:A"), std::vector<Qcow2Options>{{}});
+  run();
+  for (const fs::path& file : {fs::path(disk.path()), folder_ / "q.qcow2"})
+    std::fstream(file, std::ios::in | std::ios::out | std::ios::binary) << std::string(4, '\0');
+  options_.forget_missing = true;
+  for (int day = 0; day < 2; ++day) {
+    const ScrubReport report = run();
+    EXPECT_EQ(verdict(report, "disk.vmdk"), "damaged");
+    EXPECT_NE(image(report, "disk.vmdk").detail.find("whose header is damaged"), std::string::npos)
+        << image(report, "disk.vmdk").detail;
+    EXPECT_EQ(verdict(report, "q.qcow2"), "damaged");
+  }
+}
+
+TEST_F(ScrubTest, ANewImageWhoseHeaderIsDamagedIsFoundByItsDescriptor) {
+  const BuiltDisk disk = build("disk", "64k:A");
+  std::fstream(disk.path(), std::ios::in | std::ios::out | std::ios::binary)
+      << std::string(4, '\0');
+  fs::rename(disk.path(), folder_ / "no suffix");
+  EXPECT_EQ(verdict(run(), "no suffix"), "damaged");
+}
+
 TEST_F(ScrubTest, WhatCannotBeReadIsNeitherRotNorDamage) {
   build("disk", "512k:r", {.kind = Kind::monolithic_flat});
   run();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/strangers.h"
 
+#include "engine/base/units.h"
+
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -17,6 +19,9 @@ struct Stranger {
   std::string_view name;
 };
 
+// Where all writers put it, behind the header.
+constexpr std::string_view kEmbeddedDescriptor = "# Disk DescriptorFile";
+
 constexpr std::array kStrangers = {
     Stranger{0, "version https://git-lfs.github.com/spec/"sv,
              "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"sv},
@@ -28,7 +33,7 @@ constexpr std::array kStrangers = {
              "a qcow image of version 1; make a qcow2 image of it with qemu-img convert"sv},
     Stranger{0, "QED\0"sv, "a QED image"sv},
     Stranger{
-        512, "# Disk DescriptorFile"sv,
+        kSectorBytes, kEmbeddedDescriptor,
         "a VMDK whose header is damaged; `grainmill check --repair -f vmdk` may put it right, and "
         "`check --salvage RAW -f vmdk` save what it holds"sv},
     Stranger{0, "conectix"sv, "a VHD image"sv},
@@ -46,6 +51,14 @@ constexpr std::array kStrangers = {
     Stranger{0, "PK\x03\x04"sv, "a zip archive; unpack it first"sv},
 };
 
+std::string_view as_text(std::span<const std::byte> head) {
+  return {reinterpret_cast<const char*>(head.data()), head.size()};
+}
+
+bool has_at(std::string_view text, std::size_t offset, std::string_view magic) {
+  return text.size() >= offset && text.substr(offset).starts_with(magic);
+}
+
 bool is_html(std::string_view text) {
   const std::size_t begin = text.find_first_not_of(" \t\r\n\xef\xbb\xbf");
   if (begin == std::string_view::npos) return false;
@@ -60,15 +73,18 @@ bool is_html(std::string_view text) {
 
 std::string_view name_stranger(std::span<const std::byte> head) {
   if (head.empty()) return "an empty file";
-  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  const std::string_view text = as_text(head);
   for (const Stranger& stranger : kStrangers)
-    if (text.size() >= stranger.offset && text.substr(stranger.offset).starts_with(stranger.magic))
-      return stranger.name;
+    if (has_at(text, stranger.offset, stranger.magic)) return stranger.name;
   if (is_html(text))
     return "an HTML page, probably an error or login page saved under this name; download it again";
   if (std::ranges::all_of(text, [](char c) { return c == '\0'; }))
     return "nothing but zeros where a header should be";
   return {};
+}
+
+bool has_damaged_header(std::span<const std::byte> head) {
+  return has_at(as_text(head), kSectorBytes, kEmbeddedDescriptor);
 }
 
 }  // namespace grainmill
