@@ -205,6 +205,49 @@ TEST_F(BatchRun, ReplacesOnlyIfThePlanSaysSo) {
   expect_same_contents(image);
 }
 
+// What has become of an older plan says nothing of a new one: other settings, sources written
+// since.
+TEST_F(BatchRun, APlanThatReplacesAnotherIsBegunAnew) {
+  add("disk", "1m:A 1m:-");
+  const Strings plan = {"batch", "plan", folder_, "--to", dir_.path(), "-O", "qcow2", "-q"};
+  const fs::path target = dir_ / "disk.qcow2";
+  EXPECT_EQ(run_program(dir_.path(), plan).exit_status, 0);
+  EXPECT_EQ(run({"-q"}).exit_status, 0);
+  const std::uintmax_t plain = fs::file_size(target);
+  Strings again = plan;
+  again.insert(again.end(), {"--force", "-c"});
+  {
+    const auto busy = JobCatalogue::open(posix_file_system(), plan_path_, plan_);
+    ASSERT_TRUE(IsOk(busy));
+    const CommandResult refused = run_program(dir_.path(), again);
+    EXPECT_EQ(refused.exit_status, 1);
+    EXPECT_NE(refused.err.find("another `batch run`"), std::string::npos) << refused.err;
+  }
+  const CommandResult planned = run_program(dir_.path(), again);
+  EXPECT_EQ(planned.exit_status, 0) << planned.err;
+  EXPECT_EQ(run({"-q"}).exit_status, 0);
+  EXPECT_LT(fs::file_size(target), plain);
+}
+
+TEST_F(BatchRun, VerifiesWhatWasDoneWithoutIt) {
+  const PlannedImage first = add("first", "1m:A");
+  const PlannedImage second = add("second", "1m:A 512k:r");
+  write();
+  EXPECT_EQ(run({"-q"}).exit_status, 0);
+  EXPECT_FALSE(job("first.vmdk").verdict.verified);
+  std::fstream(second.target, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(-1, std::ios::end)
+      .put('!');
+  const fs::file_time_type time = fs::last_write_time(first.target);
+  EXPECT_EQ(run({"-q", "--verify"}).exit_status, 0);
+  EXPECT_TRUE(job("first.vmdk").verdict.verified);
+  EXPECT_TRUE(job("second.vmdk").verdict.verified);
+  EXPECT_EQ(fs::last_write_time(first.target), time) << "written again";
+  expect_same_contents(second);
+  EXPECT_EQ(run({"-q", "--verify"}).exit_status, 0);
+  EXPECT_EQ(job("first.vmdk").attempts, 2U) << "what is verified stays so";
+}
+
 TEST_F(BatchRun, IsForOneAtATime) {
   add("disk", "1m:A");
   write();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/format.h"
+#include "pipeline/batch/job_catalogue.h"
 #include "pipeline/batch/make_plan.h"
 #include "tools/batch.h"
 #include "tools/command_line.h"
@@ -52,6 +53,8 @@ Result<MadePlan> make_and_write(const BatchPlanArgs& args, const std::string& pa
                                                .force = args.force,
                                                .now = std::time(nullptr),
                                                .cancelled = host.cancelled}));
+  const Result<std::string> run_as = host.files.canonical(path);
+  GM_CHECK(forget_batch(host.files, run_as ? *run_as : path));
   GM_CHECK(write_plan(host.files, path, made.plan));
   return made;
 }

@@ -85,6 +85,7 @@ Result<BatchReport> run_plan(const BatchRunArgs& args, RunReports& reports, Host
   GM_TRY(const BatchPlan plan, read_plan(host.files, path));
   GM_TRY(const std::unique_ptr<JobCatalogue> catalogue, JobCatalogue::open(host.files, path, plan));
   if (args.retry_failed) GM_CHECK(catalogue->retry_failed());
+  if (args.verify) GM_CHECK(catalogue->verify_done());
   GM_CHECK(reports.begin());
   Result<BatchReport> report = run_jobs(*catalogue, plan, batch_options(args, reports, host));
   reports.take_away();

@@ -84,11 +84,12 @@ JobCatalogue::Place JobCatalogue::place_of(std::size_t index) const {
   return {std::numeric_limits<std::uint64_t>::max() - weight, index};
 }
 
-Status JobCatalogue::retry_failed() {
+template <typename Predicate>
+Status JobCatalogue::queue_again(Predicate&& is_meant) {
   GM_CHECK(database_.run_all("BEGIN IMMEDIATE"));
   for (std::size_t index = 0; index < state_.jobs.size(); ++index) {
     QueuedJob& job = state_.jobs[index];
-    if (job.record.state != JobState::failed) continue;
+    if (!is_meant(job.record)) continue;
     job.record.state = JobState::queued;
     job.record.ended_ms.reset();
     job.record.not_before_ms.reset();
@@ -97,6 +98,15 @@ Status JobCatalogue::retry_failed() {
     GM_CHECK(store(job));
   }
   return database_.run_all("COMMIT");
+}
+
+Status JobCatalogue::retry_failed() {
+  return queue_again([](const JobRecord& job) { return job.state == JobState::failed; });
+}
+
+Status JobCatalogue::verify_done() {
+  return queue_again(
+      [](const JobRecord& job) { return job.state == JobState::done && !job.verdict.verified; });
 }
 
 Status JobCatalogue::begin_run(std::int64_t now_ms) {
@@ -224,6 +234,16 @@ Status JobCatalogue::release(const Lease& lease, std::int64_t /*now_ms*/) {
 }
 
 Result<std::uint64_t> JobCatalogue::open_jobs() { return waiting_.size() + running_.size(); }
+
+Status forget_batch(FileSystem& files, const std::string& plan_path) {
+  const std::string database = database_path(plan_path);
+  if (const Result<std::unique_ptr<File>> file = files.open_read(database); !file)
+    return file.error().kind == ErrorKind::not_found ? Status() : std::unexpected(file.error());
+  GM_TRY(const BatchLock lock, BatchLock::take(plan_path));
+  // Its log first: without it the database is what it was a while ago, and no other's.
+  for (const char* const end : {"-wal", "-shm", ""}) GM_CHECK(files.remove(database + end));
+  return {};
+}
 
 Result<BatchReport> read_batch(const std::string& plan_path, const BatchPlan& plan,
                                std::int64_t now_ms) {

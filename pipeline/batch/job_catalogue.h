@@ -34,6 +34,8 @@ class JobCatalogue final : public JobQueue {
 
   // Queues what failed.
   [[nodiscard]] Status retry_failed();
+  // Queues what is done and was not verified; it is not converted again if it is whole.
+  [[nodiscard]] Status verify_done();
 
   // A run is on its way from begin_run() to end_run(). REQUIRES of the others: it is.
   [[nodiscard]] Status begin_run(std::int64_t now_ms);
@@ -68,6 +70,8 @@ class JobCatalogue final : public JobQueue {
   [[nodiscard]] Status prepare();
   [[nodiscard]] Status match(const BatchPlan& plan);
   [[nodiscard]] Status add_job(const PlannedImage& image);
+  template <typename Predicate>
+  [[nodiscard]] Status queue_again(Predicate&& is_meant);
   [[nodiscard]] Status store(const QueuedJob& job);
   [[nodiscard]] Place place_of(std::size_t index) const;
   [[nodiscard]] const Devices& devices_of(std::size_t index);
@@ -86,6 +90,10 @@ class JobCatalogue final : public JobQueue {
   std::map<std::size_t, Devices> devices_;
   bool has_run_ = false;  // is between begin_run() and end_run()
 };
+
+// Forgets what has become of the jobs of a plan, for another one to take its name. `busy` while
+// another process runs it.
+[[nodiscard]] Status forget_batch(FileSystem& files, const std::string& plan_path);
 
 // All that is known of the jobs of a plan, whether they are being done, were or never yet.
 [[nodiscard]] Result<BatchReport> read_batch(const std::string& plan_path, const BatchPlan& plan,
