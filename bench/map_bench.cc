@@ -151,9 +151,14 @@ class Workload {
   std::optional<MemoryBound> bound_;
 };
 
+// Where a lookup of a grain asks.
+std::uint64_t offset_in(std::uint32_t grain) { return grain * kDefaultGrainBytes + kInside; }
+
 GrainPlace as_place(const Place& place) {
-  if (place.kind != ExtentKind::data) return {};
-  return {true, place.link, place.file_offset};
+  // Both read before it is known whether they are needed: an answer that is only there where it was
+  // found is one that the compiler keeps in memory.
+  const GrainPlace stored{true, place.link, place.file_offset};
+  return place.kind == ExtentKind::data ? stored : GrainPlace{};
 }
 
 // What a batch of lookups adds to the sum. Holes add nothing.
@@ -198,48 +203,59 @@ void time_batches(benchmark::State& state, const Sequence& sequence, AnswerBatch
   state.SetItemsProcessed(static_cast<std::int64_t>(lookups));
 }
 
-// Times find_batch(offsets, places). What is done for every scheme is in the time as well: taking
-// the offsets from the sequence, and adding up the answers.
-template <typename FindBatch>
-void time_lookups(benchmark::State& state, const ChainLayout& layout, const Sequence& sequence,
-                  FindBatch&& find_batch) {
-  for (std::size_t at = 0; at < kOneByOne; at += kBatch) {
-    std::array<GrainPlace, kBatch> found;
-    find_batch(std::span(sequence).subspan(at, kBatch),
-               [&](std::size_t i, const GrainPlace& place) { found[i] = place; });
-    for (std::size_t i = 0; i < kBatch; ++i)
-      require(found[i] == expected_place(layout, sequence[at + i]), "place of a grain");
-  }
-  const auto answer_batch = [&](std::span<const std::uint32_t> grains) {
-    std::uint64_t sum = 0;
-    find_batch(grains, [&](std::size_t, const GrainPlace& place) { sum += digest(place); });
-    return sum;
-  };
-  time_batches(state, sequence, answer_batch,
+// Times `sum_of(grains)`, the sum of the digests of what is found. What is done for every scheme is
+// in the time as well: taking the offsets from the sequence, and adding up the answers.
+template <typename SumOf>
+void time_sums(benchmark::State& state, const ChainLayout& layout, const Sequence& sequence,
+               SumOf&& sum_of) {
+  time_batches(state, sequence, sum_of,
                [&](std::uint64_t grain) { return digest(expected_place(layout, grain)); });
 }
 
-void lookup_in_map(benchmark::State& state, Workload& workload, const Sequence& sequence) {
-  const ClusterMap& map = workload.map();
-  time_lookups(state, workload.layout(), sequence, [&](auto grains, auto&& take) {
-    for (std::size_t i = 0; i < grains.size(); ++i) {
-      const Result<Place> place = map.find(grains[i] * kDefaultGrainBytes + kInside);
-      if (!place) [[unlikely]]
-        throw_error(place.error());
-      take(i, as_place(*place));
-    }
+// Times `find(guest_offset)`, one call after the other.
+template <typename Find>
+void time_lookups(benchmark::State& state, const ChainLayout& layout, const Sequence& sequence,
+                  Find find) {
+  for (std::size_t i = 0; i < kOneByOne; ++i)
+    require(find(offset_in(sequence[i])) == expected_place(layout, sequence[i]),
+            "place of a grain");
+  time_sums(state, layout, sequence, [find](std::span<const std::uint32_t> grains) {
+    std::uint64_t sum = 0;
+    for (const std::uint32_t grain : grains) sum += digest(find(offset_in(grain)));
+    return sum;
   });
-  state.counters["map_bytes"] = static_cast<double>(map.memory_bytes());
+}
+
+void lookup_in_map(benchmark::State& state, Workload& workload, const Sequence& sequence) {
+  const ClusterMap* const map = &workload.map();
+  time_lookups(state, workload.layout(), sequence, [map](std::uint64_t guest_offset) {
+    const Result<Place> place = map->find(guest_offset);
+    if (!place) [[unlikely]]
+      throw_error(place.error());
+    return as_place(*place);
+  });
+  state.counters["map_bytes"] = static_cast<double>(map->memory_bytes());
 }
 
 void lookup_many_in_map(benchmark::State& state, Workload& workload, const Sequence& sequence) {
   const ClusterMap& map = workload.map();
   std::array<std::uint64_t, kBatch> offsets{};
   std::array<Place, kBatch> places{};
-  time_lookups(state, workload.layout(), sequence, [&](auto grains, auto&& take) {
-    for (std::size_t i = 0; i < kBatch; ++i) offsets[i] = grains[i] * kDefaultGrainBytes + kInside;
+  const auto find_batch = [&](std::span<const std::uint32_t> grains) {
+    std::ranges::transform(grains, offsets.begin(), offset_in);
     require(map.find_many(offsets, places));
-    for (std::size_t i = 0; i < kBatch; ++i) take(i, as_place(places[i]));
+  };
+  for (std::size_t at = 0; at < kOneByOne; at += kBatch) {
+    find_batch(std::span(sequence).subspan(at, kBatch));
+    for (std::size_t i = 0; i < kBatch; ++i)
+      require(as_place(places[i]) == expected_place(workload.layout(), sequence[at + i]),
+              "place of a grain");
+  }
+  time_sums(state, workload.layout(), sequence, [&](std::span<const std::uint32_t> grains) {
+    find_batch(grains);
+    std::uint64_t sum = 0;
+    for (const Place& place : places) sum += digest(as_place(place));
+    return sum;
   });
   state.counters["map_bytes"] = static_cast<double>(map.memory_bytes());
 }
@@ -247,13 +263,11 @@ void lookup_many_in_map(benchmark::State& state, Workload& workload, const Seque
 template <typename Cache>
 void lookup_in_classic(benchmark::State& state, const ChainLayout& layout,
                        classic::Chain<Cache>& chain, const Sequence& sequence) {
-  time_lookups(state, layout, sequence, [&](auto grains, auto&& take) {
-    for (std::size_t i = 0; i < grains.size(); ++i) {
-      const Result<classic::Found> found = chain.find(grains[i] * kDefaultGrainBytes + kInside);
-      if (!found) [[unlikely]]
-        throw_error(found.error());
-      take(i, GrainPlace{found->stored, found->link, found->file_offset});
-    }
+  time_lookups(state, layout, sequence, [&chain](std::uint64_t guest_offset) {
+    const Result<classic::Found> found = chain.find(guest_offset);
+    if (!found) [[unlikely]]
+      throw_error(found.error());
+    return GrainPlace{found->stored, found->link, found->file_offset};
   });
 }
 
@@ -305,8 +319,7 @@ void time_load(benchmark::State& state, const ChainSpec& spec) {
   }
   const ChainLayout& layout = workload.layout();
   for (const std::uint32_t grain : sequence_of(Access::random, layout.grains()))
-    require(as_place(value_of(map->find(grain * kDefaultGrainBytes + kInside))) ==
-                expected_place(layout, grain),
+    require(as_place(value_of(map->find(offset_in(grain)))) == expected_place(layout, grain),
             "place of a grain");
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(layout.grains()));
   state.counters["map_bytes"] = static_cast<double>(map->memory_bytes());

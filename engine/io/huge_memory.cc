@@ -35,8 +35,11 @@ HugeMemory::~HugeMemory() {
   if (data_ != nullptr) ::munmap(data_, bytes_);
 }
 
-void HugeMemory::prefer_huge_pages_from(std::uint64_t offset) const {
-  if (offset < bytes_) ::madvise(data_ + offset, bytes_ - offset, MADV_HUGEPAGE);
+bool HugeMemory::make_huge(std::uint64_t offset) const {
+  // Since Linux 6.1; not in every C library's headers: include/uapi/asm-generic/mman-common.h.
+  constexpr int kMadvCollapse = 25;
+  if (offset + kHugePageBytes > bytes_) return false;
+  return ::madvise(data_ + offset, kHugePageBytes, kMadvCollapse) == 0;
 }
 
 }  // namespace grainmill

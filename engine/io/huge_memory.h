@@ -28,9 +28,10 @@ class HugeMemory {
   }
   ~HugeMemory();
 
-  // From `offset` on, memory should come in huge pages: random access to much of it then misses the
-  // TLB less. Only advice, so it cannot fail.
-  void prefer_huge_pages_from(std::uint64_t offset) const;
+  // Makes what lies at `offset` one huge page, whatever of it has been touched: random access to
+  // much memory then misses the TLB less. Keeps the contents; other threads may be using them.
+  // Returns false where the system cannot. REQUIRES: offset is a multiple of kHugePageBytes.
+  [[nodiscard]] bool make_huge(std::uint64_t offset) const;
 
   [[nodiscard]] std::byte* data() const { return data_; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }

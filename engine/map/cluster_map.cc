@@ -4,6 +4,7 @@
 #include "engine/base/arith.h"
 #include "engine/base/units.h"
 #include "engine/io/huge_memory.h"
+#include "engine/map/entry_pages.h"
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include <array>
 #include <bit>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <vector>
 
@@ -19,7 +21,6 @@ namespace {
 
 constexpr std::uint64_t kMaxPages = std::uint64_t{1} << 27;
 constexpr std::uint64_t kMaxClusterBytes = kMiB;
-constexpr std::uint64_t kPageEntryBytes = kPageClusters * sizeof(std::uint32_t);
 constexpr std::size_t kStripes = 64;
 
 // A power of two that all grains are multiples of, if they are powers of two themselves; otherwise
@@ -72,14 +73,25 @@ class ClusterMap::Impl {
 
   [[nodiscard]] std::uint64_t read_ahead_end(std::uint64_t page) const;
   [[nodiscard]] Status compose_pages(std::uint64_t first, std::uint64_t end, ExtentList& scratch);
-  [[nodiscard]] std::uint64_t pack(std::span<const Extent> extents);
+  [[nodiscard]] std::uint64_t pack(std::uint64_t page, std::span<const Extent> extents);
   [[nodiscard]] std::uint64_t pack_uniform(const Extent& extent);
-  [[nodiscard]] std::uint64_t pack_entries(const PageEntries& page);
+  [[nodiscard]] std::uint64_t pack_home(std::uint64_t page, const PageEntries& entries);
+  [[nodiscard]] std::uint64_t pack_away(const PageEntries& entries);
+  [[nodiscard]] std::optional<std::uint32_t> store(const PageEntries& from, std::uint32_t* entries);
   [[nodiscard]] std::uint64_t pack_list(std::span<const Extent> extents);
   void change_page(std::uint64_t page, const Extent& change);
   [[nodiscard]] bool store_entries(std::uint64_t word, const Extent& change);
   [[nodiscard]] ExtentList unpack(std::uint64_t page, std::uint64_t word) const;
   void piece_of(std::uint64_t word, std::uint64_t guest_offset, Extent& piece) const;
+  [[nodiscard]] std::uint32_t& entry_at(std::uint64_t word, std::uint64_t cluster) const {
+    if (is_packed(word)) return map_.entries_[cluster];
+    return entries_.away()[(word >> kAwayShift) * kPageClusters + cluster % kPageClusters];
+  }
+  // Of the dictionary of a packed page.
+  [[nodiscard]] std::uint32_t block_of(std::uint64_t word) const {
+    if (is_packed(word)) return sources_.block(dictionary_of(word));
+    return static_cast<std::uint32_t>(word >> kBlockShift) & 0xffff;
+  }
   [[nodiscard]] static ExtentList* list_of(std::uint64_t word) {
     return std::bit_cast<ExtentList*>(word & ~kTagMask);
   }
@@ -89,15 +101,13 @@ class ClusterMap::Impl {
   unsigned page_shift_ = 0;
   std::uint64_t window_pages_ = 1;
   HugeMemory pages_;
-  HugeMemory entries_;
+  EntryPages entries_;
   std::array<std::mutex, kStripes> load_mutexes_;
   // Unique for who changes a page; shared for who reads a list. Nothing else needs it.
   std::array<std::shared_mutex, kStripes> page_mutexes_;
 
   mutable std::mutex pack_mutex_;  // for all that follows
   SourceTable sources_;
-  // Entries of pages that became something else stay: someone may be reading them. Few do.
-  std::uint64_t entry_pages_ = 0;
   std::uint64_t list_bytes_ = 0;
   std::vector<std::unique_ptr<ExtentList>> lists_;
 };
@@ -116,12 +126,10 @@ Status ClusterMap::Impl::init() {
                             format_size(kMaxPages << page_shift_)));
   window_pages_ = std::max<std::uint64_t>(chain_.window_bytes() / page_bytes(), 1);
   GM_TRY(pages_, HugeMemory::reserve((pages() + 1) * sizeof(std::uint64_t)));
-  // Every page once, and some that change their shape.
-  GM_TRY(entries_, HugeMemory::reserve((pages() + pages() / 4 + 512) * kPageEntryBytes));
-  entries_.prefer_huge_pages_from(HugeMemory::kHugePageBytes);
+  GM_TRY(entries_, EntryPages::make(pages()));
   GM_TRY(sources_, SourceTable::make(pages()));
   map_.pages_ = reinterpret_cast<std::uint64_t*>(pages_.data());
-  map_.entries_ = reinterpret_cast<std::uint32_t*>(entries_.data());
+  map_.entries_ = entries_.home();
   map_.sources_ = sources_.data();
   return {};
 }
@@ -172,7 +180,7 @@ Status ClusterMap::Impl::compose_pages(std::uint64_t first, std::uint64_t end,
     while (scratch[last].guest_end() < page_end(page)) ++last;
     const Extent whole = scratch[last];
     scratch[last] = clip(whole, whole.guest_offset, page_end(page));
-    word(page).store(pack(std::span(scratch).subspan(at, last + 1 - at)),
+    word(page).store(pack(page, std::span(scratch).subspan(at, last + 1 - at)),
                      std::memory_order_release);
     at = last + 1;
     if (whole.guest_end() == page_end(page)) continue;
@@ -183,14 +191,18 @@ Status ClusterMap::Impl::compose_pages(std::uint64_t first, std::uint64_t end,
 }
 
 // The word of a page; never that of an unknown one.
-std::uint64_t ClusterMap::Impl::pack(std::span<const Extent> extents) {
+std::uint64_t ClusterMap::Impl::pack(std::uint64_t page, std::span<const Extent> extents) {
   const auto differs = [](const Extent& last, const Extent& next) { return !goes_on(last, next); };
   if (std::ranges::adjacent_find(extents, differs) == extents.end()) {
     const std::uint64_t word = pack_uniform(plain(extents.front()));
     if (word != 0) return word;
   }
-  if (const auto page = page_entries(extents, map_.cluster_shift_)) {
-    const std::uint64_t word = pack_entries(*page);
+  if (const auto entries = narrow_entries(extents, map_.cluster_shift_)) {
+    const std::uint64_t word = pack_home(page, *entries);
+    if (word != 0) return word;
+  }
+  if (const auto entries = wide_entries(extents, map_.cluster_shift_)) {
+    const std::uint64_t word = pack_away(*entries);
     if (word != 0) return word;
   }
   return pack_list(extents);
@@ -208,20 +220,38 @@ std::uint64_t ClusterMap::Impl::pack_uniform(const Extent& extent) {
          static_cast<std::uint64_t>(PageTag::uniform);
 }
 
-// Returns 0 where it is impossible: tables are full.
-std::uint64_t ClusterMap::Impl::pack_entries(const PageEntries& page) {
+// Returns 0 where it is impossible: there were other entries, which someone may still be reading in
+// the words of before, or a table is full.
+std::uint64_t ClusterMap::Impl::pack_home(std::uint64_t page, const PageEntries& entries) {
   const std::lock_guard lock(pack_mutex_);
-  if (entry_pages_ == entries_.bytes() / kPageEntryBytes) return 0;
-  std::vector<std::uint32_t> indices;
-  const auto block = sources_.dictionary(page.sources, page.bits, indices);
+  if (!entries_.take_home(page)) return 0;
+  const auto block = store(entries, entries_.home() + page * kPageClusters);
   if (!block) return 0;
+  return std::bit_cast<std::uint64_t>(sources_.dictionary(*block)) |
+         static_cast<std::uint64_t>(PageTag::packed);
+}
+
+// Returns 0 where it is impossible: a table is full.
+std::uint64_t ClusterMap::Impl::pack_away(const PageEntries& entries) {
+  const std::lock_guard lock(pack_mutex_);
+  const auto number = entries_.take_away();
+  if (!number) return 0;
+  const auto block = store(entries, entries_.away() + std::uint64_t{*number} * kPageClusters);
+  if (!block) return 0;
+  return std::uint64_t{*number} << kAwayShift | std::uint64_t{*block} << kBlockShift |
+         static_cast<std::uint64_t>(PageTag::packed_away);
+}
+
+// Returns the block of their dictionary; nullopt: there is no room for one.
+std::optional<std::uint32_t> ClusterMap::Impl::store(const PageEntries& from,
+                                                     std::uint32_t* entries) {
+  std::vector<std::uint32_t> indices;
+  const auto block = sources_.dictionary(from.sources, from.bits, indices);
+  if (!block) return std::nullopt;
   indices.insert(indices.begin(), 0);
-  std::uint32_t* const entries = map_.entries_ + entry_pages_ * kPageClusters;
   for (std::size_t i = 0; i < kPageClusters; ++i)
-    entries[i] = page.slot[i] << page.bits | indices[page.source[i]];
-  const bool wide = page.bits == SourceTable::kWideBits;
-  return entry_pages_++ << 32 | std::uint64_t{*block} << kBlockShift |
-         static_cast<std::uint64_t>(wide ? PageTag::packed_wide : PageTag::packed);
+    entries[i] = from.slot[i] << from.bits | indices[from.source[i]];
+  return block;
 }
 
 std::uint64_t ClusterMap::Impl::pack_list(std::span<const Extent> extents) {
@@ -248,11 +278,11 @@ Status ClusterMap::Impl::change(const Extent& extent) {
 void ClusterMap::Impl::change_page(std::uint64_t page, const Extent& change) {
   const std::lock_guard lock(page_mutex(page));
   const std::uint64_t old = word(page).load(std::memory_order_acquire);
-  const bool packed = tag_of(old) == PageTag::packed || tag_of(old) == PageTag::packed_wide;
+  const bool packed = is_packed(old) || tag_of(old) == PageTag::packed_away;
   if (packed && store_entries(old, change)) return;
   ExtentList list = spliced(unpack(page, old), change);
   if (tag_of(old) != PageTag::list) {
-    word(page).store(pack(list), std::memory_order_release);
+    word(page).store(pack(page, list), std::memory_order_release);
     return;
   }
   list_of(old)->swap(list);
@@ -265,15 +295,13 @@ bool ClusterMap::Impl::store_entries(std::uint64_t word, const Extent& change) {
   const std::uint64_t mask = map_.cluster_mask_;
   if ((change.guest_offset & mask) != 0) return false;
   if ((change.guest_end() & mask) != 0 && change.guest_end() != map_.size_bytes_) return false;
-  const unsigned bits =
-      tag_of(word) == PageTag::packed_wide ? SourceTable::kWideBits : SourceTable::kNarrowBits;
+  const unsigned bits = is_packed(word) ? SourceTable::kNarrowBits : SourceTable::kWideBits;
   const std::lock_guard lock(pack_mutex_);
   Extent cluster = change;
   while (cluster.guest_offset < change.guest_end()) {
-    const auto entry = sources_.entry(static_cast<std::uint32_t>(word >> kBlockShift) & 0xffff,
-                                      bits, cluster, map_.cluster_shift_);
+    const auto entry = sources_.entry(block_of(word), bits, cluster, map_.cluster_shift_);
     if (!entry) return false;
-    std::atomic_ref(*map_.entry_at(word, cluster.guest_offset))
+    std::atomic_ref(entry_at(word, cluster.guest_offset >> map_.cluster_shift_))
         .store(*entry, std::memory_order_release);
     cluster.guest_offset += map_.cluster_bytes();
     cluster.file_offset += map_.cluster_bytes();
@@ -295,12 +323,16 @@ ExtentList ClusterMap::Impl::unpack(std::uint64_t page, std::uint64_t word) cons
 // REQUIRES: the page is known, and no list.
 void ClusterMap::Impl::piece_of(std::uint64_t word, std::uint64_t guest_offset,
                                 Extent& piece) const {
-  const PageTag tag = tag_of(word);
-  const Place place = tag == PageTag::packed ? map_.packed_place(word, guest_offset)
-                      : tag == PageTag::uniform
-                          ? map_.uniform_place(word, guest_offset)
-                          : map_.packed_place<SourceTable::kWideBits>(word, guest_offset);
-  const std::uint64_t mask = tag == PageTag::uniform ? map_.page_mask_ : map_.cluster_mask_;
+  const bool uniform = tag_of(word) == PageTag::uniform;
+  const auto packed_place = [&] {
+    std::uint32_t& entry = entry_at(word, guest_offset >> map_.cluster_shift_);
+    const ClusterSource* const dictionary = sources_.dictionary(block_of(word));
+    return is_packed(word)
+               ? map_.packed_place(dictionary, entry, guest_offset)
+               : map_.packed_place<SourceTable::kWideBits>(dictionary, entry, guest_offset);
+  };
+  const Place place = uniform ? map_.uniform_place(word, guest_offset) : packed_place();
+  const std::uint64_t mask = uniform ? map_.page_mask_ : map_.cluster_mask_;
   // Field by field: copies of a whole would wait until its parts have been stored.
   piece.guest_offset = guest_offset;
   piece.length = std::min((guest_offset | mask) + 1, map_.size_bytes_) - guest_offset;
@@ -340,10 +372,7 @@ Result<Extent> ClusterMap::Impl::run_at(std::uint64_t guest_offset, std::uint64_
 
 std::uint64_t ClusterMap::Impl::memory_bytes() const {
   const std::lock_guard lock(pack_mutex_);
-  const std::uint64_t entry_bytes = entry_pages_ * kPageEntryBytes;
-  const std::uint64_t unit =
-      entry_bytes > HugeMemory::kHugePageBytes ? HugeMemory::kHugePageBytes : kPageEntryBytes;
-  return sizeof(ClusterMap) + sizeof(Impl) + pages_.bytes() + align_up(entry_bytes, unit) +
+  return sizeof(ClusterMap) + sizeof(Impl) + pages_.bytes() + entries_.memory_bytes() +
          sources_.memory_bytes() + list_bytes_ + lists_.capacity() * sizeof(lists_.front()) +
          lists_.size() * sizeof(ExtentList);
 }
@@ -368,16 +397,16 @@ Status ClusterMap::find_many(std::span<const std::uint64_t> guest_offsets,
   // Entries are asked for so far ahead that as many are on their way as the processor can wait for.
   constexpr std::size_t kAhead = 32;
   const auto prefetch = [this](std::uint64_t guest_offset) {
-    const std::uint64_t word = page_word(guest_offset);
-    if (tag_of(word) == PageTag::packed) __builtin_prefetch(entry_at(word, guest_offset));
+    __builtin_prefetch(&entries_[guest_offset >> cluster_shift_]);
   };
   const std::size_t count = guest_offsets.size();
   for (std::size_t i = 0; i < std::min(kAhead, count); ++i) prefetch(guest_offsets[i]);
   for (std::size_t i = 0; i < count; ++i) {
     if (i + kAhead < count) prefetch(guest_offsets[i + kAhead]);
-    const std::uint64_t word = page_word(guest_offsets[i]);
-    if (tag_of(word) == PageTag::packed) [[likely]] {
-      places[i] = packed_place(word, guest_offsets[i]);
+    const std::uint64_t cluster = guest_offsets[i] >> cluster_shift_;
+    const std::uint64_t word = word_of_page(cluster >> kPageClusterBits);
+    if (is_packed(word)) [[likely]] {
+      places[i] = packed_place(dictionary_of(word), entries_[cluster], guest_offsets[i]);
     } else {
       GM_TRY(places[i], find(guest_offsets[i]));
     }

@@ -9,6 +9,7 @@
 #include "engine/map/extent.h"
 
 #include <atomic>
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -45,17 +46,12 @@ class ClusterMap {
 
   // REQUIRES: guest_offset < size_bytes().
   [[nodiscard]] Result<Place> find(std::uint64_t guest_offset) const {
-    const std::uint64_t word = page_word(guest_offset);
-    switch (tag_of(word)) {
-      case PageTag::packed:
-        [[likely]] return packed_place(word, guest_offset);
-      case PageTag::uniform:
-        return uniform_place(word, guest_offset);
-      case PageTag::packed_wide:
-        return packed_place<SourceTable::kWideBits>(word, guest_offset);
-      default:
-        return find_slowly(guest_offset);
-    }
+    const std::uint64_t cluster = guest_offset >> cluster_shift_;
+    const std::uint64_t word = word_of_page(cluster >> kPageClusterBits);
+    if (is_packed(word)) [[likely]]
+      return packed_place(dictionary_of(word), entries_[cluster], guest_offset);
+    if (tag_of(word) == PageTag::uniform) return uniform_place(word, guest_offset);
+    return find_slowly(guest_offset);
   }
 
   // find() for many at once: with many to wait for at the same time, it takes less than half the
@@ -87,15 +83,25 @@ class ClusterMap {
 
   // A page word, from its lowest bit on:
   //   unknown: 0.
+  //   packed: tag (1) and all other bits of the pointer to its dictionary. Its entries are narrow,
+  //       and at home.
+  //   packed_away: tag (12), block of the dictionary (16; times 4 KiB it is where it lies), 0 (4),
+  //       number of the page of entries (32). Its entries are wide.
   //   uniform: tag (3), source (23), offset in the file of the page's first byte, in sectors (38).
-  //   packed, packed_wide: tag (12), block of the dictionary (16; times 4 KiB it is where it lies),
-  //       0 (4), number of the page of entries (32). They differ in SourceTable's bits.
   //   list: tag (3) and all other bits of a pointer.
-  enum class PageTag : std::uint8_t { unknown, uniform, packed, packed_wide, list };
+  // Most pages are packed, and one bit of the tag is enough to tell.
+  enum class PageTag : std::uint8_t {
+    unknown = 0,
+    packed = 1,
+    uniform = 2,
+    packed_away = 4,
+    list = 6
+  };
   static constexpr std::uint64_t kTagMask = 7;
   static constexpr unsigned kUniformSourceBits = 23;
   static constexpr unsigned kUniformShift = 3 + kUniformSourceBits;
   static constexpr unsigned kBlockShift = 12;
+  static constexpr unsigned kAwayShift = 32;
   static_assert(SourceTable::kBlockSources * sizeof(ClusterSource) == 1U << kBlockShift);
   static_assert(SourceTable::kMaxBlocks * SourceTable::kBlockSources == 1U << kUniformSourceBits);
 
@@ -104,21 +110,23 @@ class ClusterMap {
   [[nodiscard]] static PageTag tag_of(std::uint64_t word) {
     return static_cast<PageTag>(word & kTagMask);
   }
-  [[nodiscard]] std::uint64_t page_word(std::uint64_t guest_offset) const {
-    std::uint64_t& word = pages_[guest_offset >> cluster_shift_ >> kPageClusterBits];
-    return std::atomic_ref(word).load(std::memory_order_acquire);
+  [[nodiscard]] static bool is_packed(std::uint64_t word) {
+    return (word & static_cast<std::uint64_t>(PageTag::packed)) != 0;
   }
-  [[nodiscard]] std::uint32_t* entry_at(std::uint64_t word, std::uint64_t guest_offset) const {
-    return entries_ + (word >> 32) * kPageClusters +
-           ((guest_offset >> cluster_shift_) & (kPageClusters - 1));
+  [[nodiscard]] std::uint64_t word_of_page(std::uint64_t page) const {
+    return std::atomic_ref(pages_[page]).load(std::memory_order_acquire);
+  }
+  [[nodiscard]] std::uint64_t page_word(std::uint64_t guest_offset) const {
+    return word_of_page(guest_offset >> cluster_shift_ >> kPageClusterBits);
+  }
+  [[nodiscard]] static const ClusterSource* dictionary_of(std::uint64_t packed_word) {
+    return std::bit_cast<const ClusterSource*>(packed_word - 1);
   }
   template <unsigned SourceBits = SourceTable::kNarrowBits>
-  [[nodiscard]] Place packed_place(std::uint64_t word, std::uint64_t guest_offset) const {
+  [[nodiscard]] Place packed_place(const ClusterSource* dictionary, std::uint32_t& stored_entry,
+                                   std::uint64_t guest_offset) const {
     // Acquire: with a source that was added for it, where it was written later than the page.
-    const std::uint32_t entry =
-        std::atomic_ref(*entry_at(word, guest_offset)).load(std::memory_order_acquire);
-    const ClusterSource* const dictionary =
-        sources_ + ((word >> kBlockShift) & 0xffff) * SourceTable::kBlockSources;
+    const std::uint32_t entry = std::atomic_ref(stored_entry).load(std::memory_order_acquire);
     const ClusterSource& source = dictionary[entry & ((1U << SourceBits) - 1)];
     return {source.kind, source.link, source.file,
             source.base + (entry >> SourceBits) * source.unit + (guest_offset & cluster_mask_)};
@@ -129,10 +137,10 @@ class ClusterMap {
     return {source.kind, source.link, source.file,
             (word >> kUniformShift) * kSectorBytes + in_page};
   }
-  [[nodiscard]] Result<Place> find_slowly(std::uint64_t guest_offset) const;
+  [[nodiscard, gnu::cold]] Result<Place> find_slowly(std::uint64_t guest_offset) const;
 
   std::uint64_t* pages_ = nullptr;
-  std::uint32_t* entries_ = nullptr;
+  std::uint32_t* entries_ = nullptr;  // at home
   const ClusterSource* sources_ = nullptr;
   std::uint64_t cluster_mask_ = 0;  // in a cluster
   std::uint64_t page_mask_ = 0;     // in a page

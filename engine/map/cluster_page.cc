@@ -132,7 +132,7 @@ ExtentList spliced(const ExtentList& list, const Extent& change) {
   return out;
 }
 
-std::optional<PageEntries> page_entries(std::span<const Extent> list, unsigned cluster_shift) {
+std::optional<PageEntries> narrow_entries(std::span<const Extent> list, unsigned cluster_shift) {
   if (!aligned(list, cluster_shift)) return std::nullopt;
   // Slots as large as clusters reach furthest and are shared by most. Where the places of clusters
   // have nothing in common, smaller slots save sources; in the end every cluster may have its own.
@@ -143,6 +143,11 @@ std::optional<PageEntries> page_entries(std::span<const Extent> list, unsigned c
   Packer fine(cluster_shift, SourceTable::kNarrowBits, shift);
   if (shift != cluster_shift && fine.add(list)) return fine.take();
   if (coarse_fits) return coarse.take();
+  return std::nullopt;
+}
+
+std::optional<PageEntries> wide_entries(std::span<const Extent> list, unsigned cluster_shift) {
+  if (!aligned(list, cluster_shift)) return std::nullopt;
   Packer wide(cluster_shift, SourceTable::kWideBits, cluster_shift);
   if (wide.add(list)) return wide.take();
   return std::nullopt;

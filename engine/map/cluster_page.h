@@ -42,9 +42,12 @@ struct PageEntries {
   std::array<std::uint32_t, kPageClusters> slot{};
 };
 
-// Takes a page apart. nullopt: not all of it can be told in entries. REQUIRES: `extents` begin
-// where the page does, and end there or at the end of the disk.
-[[nodiscard]] std::optional<PageEntries> page_entries(std::span<const Extent> extents,
+// Takes a page apart, into entries with narrow or wide numbers of sources. nullopt: not all of it
+// can be told in entries. REQUIRES: `extents` begin where the page does, and end there or at the
+// end of the disk.
+[[nodiscard]] std::optional<PageEntries> narrow_entries(std::span<const Extent> extents,
+                                                        unsigned cluster_shift);
+[[nodiscard]] std::optional<PageEntries> wide_entries(std::span<const Extent> extents,
                                                       unsigned cluster_shift);
 
 }  // namespace grainmill

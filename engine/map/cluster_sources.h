@@ -66,6 +66,14 @@ class SourceTable {
   [[nodiscard]] static Result<SourceTable> make(std::uint64_t pages);
 
   [[nodiscard]] const ClusterSource* data() const { return sources_; }
+  // The dictionary that begins with a block, and back.
+  [[nodiscard]] const ClusterSource* dictionary(std::uint32_t block) const {
+    return sources_ + block * kBlockSources;
+  }
+  [[nodiscard]] std::uint32_t block(const ClusterSource* dictionary) const {
+    return static_cast<std::uint32_t>(static_cast<std::uint64_t>(dictionary - sources_) /
+                                      kBlockSources);
+  }
 
   // The number of one source, in no dictionary. nullopt: the table is full.
   [[nodiscard]] std::optional<std::uint32_t> intern(const ClusterSource& source);
