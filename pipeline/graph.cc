@@ -23,6 +23,9 @@ namespace flow = oneapi::tbb::flow;
 // More units than this for each thread do not make it faster, only the caches colder.
 constexpr std::uint64_t kUnitsPerThread = 4;
 
+// With so many of the units waiting to be written, the writer has enough to do while others help.
+constexpr std::uint64_t kLongQueueEighths = 5;
+
 // No exception may cross a node: one that did would cancel the graph with units still on their way.
 template <typename Body>
 void guarded(Unit& unit, const Body& body) {
@@ -38,9 +41,9 @@ void guarded(Unit& unit, const Body& body) {
 // The graph. Units go round in it: the recorder hands each one back to the planner. Their number is
 // what bounds memory; nothing else is admitted, and no node can reject what it is given.
 //
-//   plan -> fetch -> decode -> digest -> encode -> [line up -> place ->] write -> order -> record
-//     ^                                                                                     |
-//     +-------------------------------------------------------------------------------------+
+//   plan -> fetch -> decode -> digest -> encode -> [line up -> place ->] beside
+//     ^                                                                    |
+//     +---------------------------- record <- order <- write <-------------+
 class Mill {
  public:
   Mill(const Disk& disk, Sink* sink, GrainLog& log, const GraphOptions& options,
@@ -53,17 +56,19 @@ class Mill {
         planner_(disk.map(), shape, options.range) {}
 
   Status run(std::vector<std::unique_ptr<Unit>>& units) {
+    long_queue_ = units.size() * kLongQueueEighths / 8;
     flow::make_edge(flow::output_port<0>(plan_), fetch_);
     flow::make_edge(fetch_, decode_);
     flow::make_edge(decode_, digest_);
     flow::make_edge(digest_, encode_);
     if (output_.order == SinkOrder::any) {
-      flow::make_edge(encode_, write_);
+      flow::make_edge(encode_, beside_);
     } else {
       flow::make_edge(encode_, line_up_);
       flow::make_edge(line_up_, place_);
-      flow::make_edge(place_, write_);
+      flow::make_edge(place_, beside_);
     }
+    flow::make_edge(beside_, write_);
     flow::make_edge(write_, order_);
     flow::make_edge(order_, record_);
     flow::make_edge(record_, plan_);
@@ -150,6 +155,8 @@ class Mill {
   bool lost_ = false;  // place_ alone: a unit is missing in the output, so all later ones are void
   Status result_;
   Progress progress_;
+  std::atomic<std::size_t> queued_ = 0;  // between encode_ and the end of write_
+  std::size_t long_queue_ = 0;
 
   flow::graph graph_;
   PlanNode plan_{graph_, flow::serial,
@@ -165,10 +172,15 @@ class Mill {
                                              guarded(*unit, [&] { place_unit(*unit); });
                                              return unit;
                                            }};
+  // Where writing is all that is left to do, more threads than one can do it.
+  StageNode beside_ = stage([this](Unit& unit) {
+    if (queued_.fetch_add(1) >= long_queue_) write_beside(unit);
+  });
   // One at a time, for that is how the kernel lets threads write to a file: a second one would not
   // sleep but spin in its lock, instead of inflating the next unit.
-  StageNode write_ = StageNode(graph_, flow::serial, [](Unit* unit) noexcept {
+  StageNode write_ = StageNode(graph_, flow::serial, [this](Unit* unit) noexcept {
     guarded(*unit, [&] { write(*unit); });
+    queued_.fetch_sub(1);
     return unit;
   });
   flow::sequencer_node<Unit*> order_{graph_, [](Unit* unit) { return unit->sequence; }};

@@ -157,20 +157,34 @@ bool goes_on(const OutputBlock& block, const OutputBlock& next) {
          next.bytes.data() == block.bytes.data() + block.bytes.size();
 }
 
+// The block at `index`, with those that follow it in memory and in the file; moves on behind them.
+OutputBlock next_run(const std::vector<OutputBlock>& blocks, std::size_t& index) {
+  OutputBlock run = blocks[index++];
+  if (run.bytes.empty()) return run;
+  for (; index < blocks.size() && goes_on(run, blocks[index]); ++index)
+    run.bytes = {run.bytes.data(), run.bytes.size() + blocks[index].bytes.size()};
+  return run;
+}
+
 }  // namespace
 
 void write(Unit& unit) {
-  const std::vector<OutputBlock>& blocks = unit.piece.blocks;
-  for (std::size_t i = 0; i < blocks.size() && unit.status;) {
-    OutputBlock run = blocks[i++];
-    if (run.bytes.empty()) {
-      unit.status = run.file->zero_range(run.file_offset, run.zero_bytes);
-      continue;
-    }
-    for (; i < blocks.size() && goes_on(run, blocks[i]); ++i)
-      run.bytes = {run.bytes.data(), run.bytes.size() + blocks[i].bytes.size()};
-    unit.status = run.file->write_at(run.file_offset, run.bytes);
+  for (std::size_t i = 0; i < unit.piece.blocks.size() && unit.status;) {
+    const OutputBlock run = next_run(unit.piece.blocks, i);
+    unit.status = run.bytes.empty() ? run.file->zero_range(run.file_offset, run.zero_bytes)
+                                    : run.file->write_at(run.file_offset, run.bytes);
   }
+}
+
+void write_beside(Unit& unit) {
+  if (!unit.status) return;
+  std::vector<OutputBlock> left;
+  for (std::size_t i = 0; i < unit.piece.blocks.size();) {
+    const OutputBlock run = next_run(unit.piece.blocks, i);
+    if (run.bytes.empty() || !run.file->write_beside(run.file_offset, run.bytes))
+      left.push_back(run);
+  }
+  unit.piece.blocks = std::move(left);
 }
 
 void give_up(Unit& unit) {

@@ -34,6 +34,9 @@ void place(Unit& unit, Sink& sink);
 // Writes the blocks; those that lie side by side, in memory as in the file, in one call.
 void write(Unit& unit);
 
+// Writes what can be written beside other writers of the same files; the rest is left to write().
+void write_beside(Unit& unit);
+
 // After a failure, the same for each digest grain by itself: fills unit.records and
 // unit.grain_errors for every grain and clears unit.status, so that one bad sector is told apart
 // from its neighbours. A unit without extents is lost as a whole.

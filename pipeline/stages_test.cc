@@ -395,6 +395,37 @@ TEST_F(StagesTest, WritingStopsAtTheFirstError) {
   EXPECT_EQ(writes.size(), 1U);
 }
 
+TEST_F(StagesTest, WhatIsWrittenBesideIsNotWrittenAgain) {
+  plain(2 * kGrain, 0, 'A');
+  nothing(kGrain);
+  plain(512, 8 * kGrain, 'B');
+  run();
+  out_.content().set_size(kMiB);
+  const auto sink = make_flat_sink(OutputFiles(files_), {.parts = {{0, kMiB, &out_, 0}}});
+  unit_.encoder = sink->make_encoder();
+  encode(unit_, sink->shape());
+  write_beside(unit_);
+  EXPECT_EQ(out_.content().writes(), (Calls{{0, 2 * kGrain}}));
+  out_.content().forget_calls();
+  write(unit_);
+  EXPECT_EQ(out_.content().writes(), (Calls{{3 * kGrain, 512}}));
+  EXPECT_TRUE(IsOk(unit_.status));
+}
+
+TEST_F(StagesTest, WhatFailsBesideFailsWhereItIsWritten) {
+  plain(2 * kGrain, 0, 'A');
+  run();
+  out_.content().set_size(kMiB);
+  out_.content().fail_writes(0, 1);
+  const auto sink = make_flat_sink(OutputFiles(files_), {.parts = {{0, kMiB, &out_, 0}}});
+  unit_.encoder = sink->make_encoder();
+  encode(unit_, sink->shape());
+  write_beside(unit_);
+  EXPECT_TRUE(IsOk(unit_.status));
+  write(unit_);
+  EXPECT_TRUE(HasError(unit_.status, ErrorKind::io, "made to fail"));
+}
+
 TEST_F(StagesTest, SalvageTellsABadGrainFromItsNeighbours) {
   unit_.guest_offset = kGrain;
   plain(kGrain, 0, 'A');

@@ -48,6 +48,14 @@ class File {
   // Writes all of `bytes`, or fails.
   [[nodiscard]] virtual Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) = 0;
 
+  // Writes all of `bytes` as write_at() does, but without waiting for other threads that write to
+  // this file, and at a higher price: for who would wait otherwise. Returns false where that is not
+  // possible or did not work; the range may hold anything then, and write_at() is to be called.
+  [[nodiscard]] virtual bool write_beside(std::uint64_t /*offset*/,
+                                          std::span<const std::byte> /*bytes*/) {
+    return false;
+  }
+
   // Makes a range read as zeros, and gives its space back where the file system can. The length of
   // the file stays. REQUIRES: the range lies in the file.
   [[nodiscard]] virtual Status zero_range(std::uint64_t offset, std::uint64_t length) = 0;

@@ -8,10 +8,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 namespace grainmill {
@@ -63,6 +67,35 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
     done += static_cast<std::size_t>(put);
   }
   return {};
+}
+
+// The kernel has one thread at a time write to a file, however many call write(2); pages of a
+// mapping come without that lock. Elsewhere than in memory it would be no gain: each page that is
+// written to is made known to the file system by itself.
+bool PosixFile::write_beside(std::uint64_t offset, std::span<const std::byte> bytes) {
+  static const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  if (bytes.empty() || offset % page_bytes != 0 || bytes.size() % page_bytes != 0) return false;
+  if (!is_in_memory()) return false;
+  void* const mapped = ::mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE, MAP_SHARED,
+                              descriptor_, static_cast<off_t>(offset));
+  if (mapped == MAP_FAILED) return false;
+  // Takes all pages, or says that there are none left, or that the file ends before: a page that is
+  // missing when it is written to would be a signal.
+  const bool there = ::madvise(mapped, bytes.size(), MADV_POPULATE_WRITE) == 0;
+  if (there) std::memcpy(mapped, bytes.data(), bytes.size());
+  ::munmap(mapped, bytes.size());
+  return there;
+}
+
+bool PosixFile::is_in_memory() {
+  Medium medium = medium_.load(std::memory_order_relaxed);
+  if (medium == Medium::unknown) {
+    struct statfs status{};
+    const bool memory = ::fstatfs(descriptor_, &status) == 0 && status.f_type == TMPFS_MAGIC;
+    medium = memory ? Medium::memory : Medium::other;
+    medium_.store(medium, std::memory_order_relaxed);
+  }
+  return medium == Medium::memory;
 }
 
 // On a block device, the first discards if what is discarded reads as zeros there, and fails with

@@ -3,6 +3,8 @@
 
 #include "engine/io/file.h"
 
+#include <atomic>
+#include <cstdint>
 #include <mutex>
 
 namespace grainmill {
@@ -16,6 +18,7 @@ class PosixFile final : public File {
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
                                             std::span<std::byte> buffer) const override;
   [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  [[nodiscard]] bool write_beside(std::uint64_t offset, std::span<const std::byte> bytes) override;
   [[nodiscard]] Status zero_range(std::uint64_t offset, std::uint64_t length) override;
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
   [[nodiscard]] Status sync() override;
@@ -28,10 +31,14 @@ class PosixFile final : public File {
  private:
   [[nodiscard]] Status write_zeros(std::uint64_t offset, std::uint64_t length);
 
+  [[nodiscard]] bool is_in_memory();
+
   [[nodiscard]] std::uint64_t known_end(std::uint64_t offset) const;
   void forget_data();
 
   int descriptor_;
+  enum class Medium : std::uint8_t { unknown, memory, other };
+  std::atomic<Medium> medium_ = Medium::unknown;
   // Stored when it was last asked for. Finding the end of a run costs time for all of it, and
   // whoever walks a file by windows asks again in each of them.
   mutable std::mutex mutex_;

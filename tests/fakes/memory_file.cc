@@ -168,6 +168,13 @@ Status MemoryFile::write_at(std::uint64_t offset, std::span<const std::byte> byt
   return {};
 }
 
+bool MemoryFile::write_beside(std::uint64_t offset, std::span<const std::byte> bytes) {
+  constexpr std::uint64_t kPage = 4096;
+  const bool whole_pages = offset % kPage == 0 && bytes.size() % kPage == 0;
+  if (!whole_pages || offset + bytes.size() > content_->size_bytes()) return false;
+  return write_at(offset, bytes).has_value();
+}
+
 Status MemoryFile::zero_range(std::uint64_t offset, std::uint64_t length) {
   GM_CHECK(check_writable(offset));
   content_->zero(offset, length);

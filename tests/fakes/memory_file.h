@@ -104,6 +104,8 @@ class MemoryFile final : public File {
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
                                             std::span<std::byte> buffer) const override;
   [[nodiscard]] Status write_at(std::uint64_t offset, std::span<const std::byte> bytes) override;
+  // Whole pages in the file, as the operating system's files in memory. Counts as a write.
+  [[nodiscard]] bool write_beside(std::uint64_t offset, std::span<const std::byte> bytes) override;
   [[nodiscard]] Status zero_range(std::uint64_t offset, std::uint64_t length) override;
   [[nodiscard]] Status resize(std::uint64_t size_bytes) override;
   [[nodiscard]] Status sync() override { return {}; }
