@@ -150,7 +150,7 @@ TEST_F(BatchPlanTest, EachLeafOfAMachineCountsOnce) {
   EXPECT_GT(top.target_bytes, 192U << 10);
   EXPECT_EQ(top.reason, "");
   EXPECT_EQ(image(plan, "web/branch.vmdk").chain.size(), 2U);
-  for (const std::string word : {"2 disks, 2 of them with snapshots", "grainmill batch run new/"})
+  for (const std::string word : {"2 disks, 2 with snapshots", "grainmill batch run new/"})
     EXPECT_NE(said_.find(word), std::string::npos) << said_;
 }
 

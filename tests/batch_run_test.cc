@@ -266,12 +266,49 @@ TEST_F(BatchRun, IsForOneAtATime) {
 
 TEST_F(BatchRun, SaysWhatItCannotDo) {
   EXPECT_EQ(run().exit_status, 1);
-  EXPECT_EQ(run_program(dir_.path(), {"batch", "status", "none.plan"}).exit_status, 1);
+  for (const std::string verb : {"run", "status", "report"})
+    for (const fs::path& plan : {fs::path("none.plan"), folder_}) {
+      const CommandResult none = run_program(dir_.path(), {"batch", verb, plan.string()});
+      EXPECT_EQ(none.exit_status, 1);
+      EXPECT_NE(none.err.find("there is no plan"), std::string::npos) << none.err;
+      EXPECT_NE(none.err.find("grainmill batch plan"), std::string::npos) << none.err;
+    }
   add("disk", "1m:A");
   write();
   const CommandResult small = run({"--memory", "16M"});
   EXPECT_EQ(small.exit_status, 1);
   EXPECT_NE(small.err.find("raise --memory"), std::string::npos) << small.err;
+}
+
+TEST_F(BatchRun, KnowsAPlanByItsFolder) {
+  add("disk", "1m:A");
+  write();
+  EXPECT_EQ(run_program(dir_.path(), {"batch", "run", dir_.path().string()}).exit_status, 0);
+  const CommandResult status = run_program(dir_.path(), {"batch", "status", "."});
+  EXPECT_EQ(status.exit_status, 0);
+  EXPECT_NE(status.out.find("1 done"), std::string::npos) << status.out;
+}
+
+TEST_F(BatchRun, TriesItsReportsBeforeItBegins) {
+  add("disk", "1m:A");
+  write();
+  for (const std::string option : {"--html", "--metrics-file"}) {
+    const CommandResult result = run({option, "no/such/folder/report"});
+    EXPECT_EQ(result.exit_status, 1);
+    EXPECT_NE(result.err.find("no/such/folder"), std::string::npos) << result.err;
+    EXPECT_EQ(job("disk.vmdk").state, JobState::queued);
+  }
+  EXPECT_EQ(run({"--html", "report.html"}).exit_status, 0);
+  EXPECT_TRUE(fs::exists(dir_ / "report.html"));
+}
+
+TEST_F(BatchRun, SaysHowAFailedImageIsBegunAgain) {
+  add(folder_ / "gone.vmdk");
+  write();
+  const CommandResult result = run();
+  EXPECT_EQ(result.exit_status, 2);
+  const std::string again = "`grainmill batch run --retry-failed " + plan_path_ + "`";
+  EXPECT_NE(result.out.find(again), std::string::npos) << result.out;
 }
 
 // Ten images that take their time.

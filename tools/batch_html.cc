@@ -155,20 +155,20 @@ std::string attempts_text(const JobRecord& job) {
   return text;
 }
 
-std::string card(const JobRecord& job) {
+std::string card(const BatchReport& report, const JobRecord& job) {
   return fmt::format(
       "<div class=\"card\">\n<p><span class=\"badge bad\">{}</span> <span class=\"path\">{}</span>"
       "</p>\n<p class=\"detail\">{}</p>\n<p>{}</p>\n<p class=\"soft\">{}</p>\n</div>\n",
       html_escaped(job.verdict.error_kind.empty() ? "failed" : job.verdict.error_kind),
       html_escaped(job.image.source), html_escaped(job.verdict.reason),
-      with_code(html_escaped(next_step(job))), attempts_text(job));
+      with_code(html_escaped(next_step(report, job))), attempts_text(job));
 }
 
 std::string cards(const BatchReport& report) {
   std::string text;
   std::size_t count = 0;
   for (const JobRecord& job : report.jobs)
-    if (job.state == JobState::failed && ++count <= kMostCards) text += card(job);
+    if (job.state == JobState::failed && ++count <= kMostCards) text += card(report, job);
   if (count == 0) return "";
   if (count > kMostCards)
     text += fmt::format("<p>And {} more: those with F in the table.</p>\n", count - kMostCards);

@@ -47,7 +47,9 @@ void add_verb(CLI::App& batch, const std::string& name, const std::string& help,
 }
 
 void add_plan_argument(CLI::App& app, std::string& plan) {
-  app.add_option("plan", plan, "The plan, as `batch plan` wrote it")->required()->type_name("PLAN");
+  app.add_option("plan", plan, "The plan, as `batch plan` wrote it, or the folder that it is in")
+      ->required()
+      ->type_name("PLAN");
 }
 
 void add_patterns(CLI::App& app, const std::string& name, std::vector<std::string>& patterns,

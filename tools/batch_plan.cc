@@ -3,6 +3,7 @@
 #include "pipeline/batch/job_catalogue.h"
 #include "pipeline/batch/make_plan.h"
 #include "tools/batch.h"
+#include "tools/batch_reports.h"
 #include "tools/command_line.h"
 #include "tools/report.h"
 
@@ -22,7 +23,7 @@ constexpr std::size_t kMostShown = 20;
 
 std::string plan_path(const BatchPlanArgs& args) {
   if (!args.plan.empty()) return args.plan;
-  return args.target_folder + (args.target_folder.ends_with('/') ? "" : "/") + "batch.plan";
+  return plan_in(args.target_folder);
 }
 
 // Only a plan is replaced by a plan, whatever the user says: the name may be that of a disk.
@@ -78,10 +79,9 @@ std::string totals_text(const std::vector<PlannedImage>& images) {
     target_bytes += image.target_bytes;
   }
   return fmt::format(
-      "{}, {} of them with snapshots: {} as guests see them, {} stored; outputs "
-      "take up to {}\n",
-      disks_text(disks), chains, format_size(disk_bytes), format_size(source_bytes),
-      format_size(target_bytes));
+      "{}, {} with snapshots: {} as guests see them, {} stored; outputs take up to {}\n",
+      disks_text(disks), chains == 0 ? "none" : std::to_string(chains), format_size(disk_bytes),
+      format_size(source_bytes), format_size(target_bytes));
 }
 
 // The first of those that have something to be said, under a line that says how many there are.

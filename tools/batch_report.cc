@@ -20,9 +20,8 @@ Status write_reports(const BatchReportArgs& args, const BatchReport& report, Fil
 }  // namespace
 
 int run_batch_report(const BatchReportArgs& args, Host& host) {
-  const ProgressForm form = args.json ? ProgressForm::json : ProgressForm::none;
   const Result<BatchReport> report = load_batch_report(host, args.plan);
-  if (!report) return report_failure(report.error(), form, host);
+  if (!report) return report_failure(report.error(), ProgressForm::none, host);
   host.out << (args.json ? batch_json(*report) : batch_summary(*report));
   if (const Status written = write_reports(args, *report, host.files); !written)
     return report_failure(written.error(), ProgressForm::none, host);

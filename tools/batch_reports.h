@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/base/error.h"
+#include "pipeline/batch/plan.h"
 #include "pipeline/batch/report.h"
 #include "tools/host.h"
 
@@ -12,8 +13,14 @@ namespace grainmill {
 
 // The forms of a batch's report; docs/batch.md says what they hold.
 
+// The absolute path of a plan that was named by itself, or by the folder that it is in.
+[[nodiscard]] Result<std::string> find_plan(FileSystem& files, const std::string& named);
+// Where `batch plan` puts it.
+[[nodiscard]] std::string plan_in(const std::string& folder);
+
 // What is known of a plan's jobs, whether they are being done, were or never yet.
 [[nodiscard]] Result<BatchReport> load_batch_report(Host& host, const std::string& plan);
+[[nodiscard]] Result<BatchReport> batch_report_now(const std::string& path, const BatchPlan& plan);
 
 // For a terminal or a mail: what failed and was skipped, counts, sizes, time.
 [[nodiscard]] std::string batch_summary(const BatchReport& report);

@@ -315,7 +315,7 @@ TEST(BatchReports, SaysHowFarARunIs) {
 TEST(BatchReports, ExitStatusAndWordsAgree) {
   BatchReport report = report_of(5);
   EXPECT_EQ(batch_exit_status(report), kExitDone);
-  EXPECT_EQ(batch_verdict(report), "5 images converted.");
+  EXPECT_EQ(batch_verdict(report), "All done: 5 images converted.");
   report.jobs[0] = job_of(1, JobState::failed);
   count(report);
   EXPECT_EQ(batch_exit_status(report), kExitJobsFailed);

@@ -24,7 +24,8 @@ class RunReports {
       : args_(args), host_(host), screen_(args.quiet, host) {}
 
   // Makes sure that what was asked for can be had, before hours have gone by.
-  Status begin() {
+  Status begin(const BatchReport& report) {
+    GM_CHECK(write(report));
     if (!args_.listen.empty()) {
       GM_TRY(server_, StatusServer::start(args_.listen));
       if (!args_.quiet) host_.err << "listening on http://" << server_->address() << "/\n";
@@ -49,15 +50,19 @@ class RunReports {
   Status end(const BatchReport& report) {
     if (!args_.quiet || batch_exit_status(report) != kExitDone)
       host_.out << batch_summary(report) << std::flush;
+    return write(report);
+  }
+
+  [[nodiscard]] std::chrono::milliseconds interval() const { return screen_.interval(); }
+
+ private:
+  Status write(const BatchReport& report) {
     if (!args_.metrics_file.empty())
       GM_CHECK(write_report(host_.files, args_.metrics_file, batch_metrics(report)));
     if (!args_.html.empty()) GM_CHECK(write_report(host_.files, args_.html, batch_html(report)));
     return {};
   }
 
-  [[nodiscard]] std::chrono::milliseconds interval() const { return screen_.interval(); }
-
- private:
   const BatchRunArgs& args_;
   Host& host_;
   BatchScreen screen_;
@@ -81,12 +86,13 @@ BatchOptions batch_options(const BatchRunArgs& args, RunReports& reports, Host& 
 }
 
 Result<BatchReport> run_plan(const BatchRunArgs& args, RunReports& reports, Host& host) {
-  GM_TRY(const std::string path, host.files.canonical(args.plan));
+  GM_TRY(const std::string path, find_plan(host.files, args.plan));
   GM_TRY(const BatchPlan plan, read_plan(host.files, path));
   GM_TRY(const std::unique_ptr<JobCatalogue> catalogue, JobCatalogue::open(host.files, path, plan));
   if (args.retry_failed) GM_CHECK(catalogue->retry_failed());
   if (args.verify) GM_CHECK(catalogue->verify_done());
-  GM_CHECK(reports.begin());
+  GM_TRY(const BatchReport before, batch_report_now(path, plan));
+  GM_CHECK(reports.begin(before));
   Result<BatchReport> report = run_jobs(*catalogue, plan, batch_options(args, reports, host));
   reports.take_away();
   if (report) GM_CHECK(reports.end(*report));

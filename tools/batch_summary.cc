@@ -19,7 +19,7 @@ std::string about(const std::string& source, const std::string& said) {
   return said.starts_with(source + ": ") ? said : fmt::format("{}: {}", source, said);
 }
 
-std::string job_text(const JobRecord& job) {
+std::string job_text(const BatchReport& report, const JobRecord& job) {
   const std::string& reason = reason_of(job);
   std::string text =
       fmt::format("{:<10} {}", job_state_name(job.state),
@@ -27,7 +27,7 @@ std::string job_text(const JobRecord& job) {
   text += '\n';
   if (job.state != JobState::failed) return text;
   return text + fmt::format("{}after {} attempt{}. {}\n", kIndent, job.attempts,
-                            job.attempts == 1 ? "" : "s", next_step(job));
+                            job.attempts == 1 ? "" : "s", next_step(report, job));
 }
 
 std::string warnings_text(const JobRecord& job) {
@@ -80,7 +80,7 @@ std::string batch_summary(const BatchReport& report) {
   for (const JobRecord& job : report.jobs) text += warnings_text(job);
   for (const JobState state : {JobState::skipped, JobState::failed})
     for (const JobRecord& job : report.jobs)
-      if (job.state == state) text += job_text(job);
+      if (job.state == state) text += job_text(report, job);
   text += fmt::format("{}: {}\n", images_text(report.jobs.size()), counts_text(report));
   text += sizes_text(report) + runs_text(report);
   return text + batch_verdict(report) + '\n';

@@ -57,16 +57,18 @@ std::string batch_verdict(const BatchReport& report) {
                        images_text(left), failed == 0 ? "" : fmt::format("; {}", failures));
   if (failed != 0) return fmt::format("{}; all others were brought to their end.", failures);
   const std::uint64_t done = report.count(JobState::done);
-  return done == 0 ? "Nothing was to be done." : fmt::format("{} converted.", images_text(done));
+  return done == 0 ? "Nothing was to be done."
+                   : fmt::format("All done: {} converted.", images_text(done));
 }
 
-std::string next_step(const JobRecord& job) {
+std::string next_step(const BatchReport& report, const JobRecord& job) {
+  const std::string again =
+      fmt::format("begin it again with `grainmill batch run --retry-failed {}`.", report.plan);
   const std::string_view kind = job.verdict.error_kind;
   const auto* const step =
       std::ranges::find(kSteps, kind, [](const auto& pair) { return pair.first; });
-  if (step == kSteps.end()) return "Then begin it again with `grainmill batch run --retry-failed`.";
-  return fmt::format("{}; then begin it again with `grainmill batch run --retry-failed`.",
-                     step->second);
+  if (step == kSteps.end()) return "Then " + again;
+  return fmt::format("{}; then {}", step->second, again);
 }
 
 const std::string& reason_of(const JobRecord& job) {

@@ -18,7 +18,7 @@ namespace grainmill {
 [[nodiscard]] std::string batch_verdict(const BatchReport& report);
 
 // What to do about a job that failed. REQUIRES: job.state is failed.
-[[nodiscard]] std::string next_step(const JobRecord& job);
+[[nodiscard]] std::string next_step(const BatchReport& report, const JobRecord& job);
 
 // Why a job failed, was skipped, or waits to be tried again; empty: there is nothing to be said.
 [[nodiscard]] const std::string& reason_of(const JobRecord& job);

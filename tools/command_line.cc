@@ -4,6 +4,7 @@
 #include "tools/batch_options.h"
 #include "tools/common_options.h"
 #include "tools/help_text.h"
+#include "tools/usage_errors.h"
 
 #include <map>
 #include <ostream>
@@ -313,6 +314,13 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   std::optional<BatchCommand> batch;
   add_batch(app, batch);
 
+  app.failure_message(usage_error);
+  if (argc > 1 && *argv[1] != '-') {
+    if (const auto message = unknown_verb(app, argv[1])) {
+      host.err << *message;
+      return {std::nullopt, kExitFailed};
+    }
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -21,7 +21,7 @@ inline constexpr const char* kFooter = R"(Examples:
 
 Where a verb is one of qemu-img's, its flags mean what they mean there; flags that are not known are refused.
 `grainmill VERB --help` says more. Exit status: 0 done; 1 failed, with the reason on standard error; 2 (verify) the
-contents differ. compare and check have those of qemu-img, scrub has its own: their --help.)";
+contents differ. compare and check have those of qemu-img, scrub and batch have their own: their --help.)";
 
 inline constexpr const char* kCheckFooter =
     R"(Tables, headers and descriptors are held against each other and against the files; all compressed grains are
