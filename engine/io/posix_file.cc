@@ -73,8 +73,8 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
 // mapping come without that lock. Elsewhere than in memory it would be no gain: each page that is
 // written to is made known to the file system by itself.
 bool PosixFile::write_beside(std::uint64_t offset, std::span<const std::byte> bytes) {
-  static const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  if (bytes.empty() || offset % page_bytes != 0 || bytes.size() % page_bytes != 0) return false;
+  static const auto kPageBytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  if (bytes.empty() || offset % kPageBytes != 0 || bytes.size() % kPageBytes != 0) return false;
   if (!is_in_memory()) return false;
   void* const mapped = ::mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE, MAP_SHARED,
                               descriptor_, static_cast<off_t>(offset));
