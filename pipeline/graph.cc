@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <new>
 #include <vector>
@@ -55,8 +56,9 @@ class Mill {
         options_(options),
         planner_(disk.map(), shape, options.range) {}
 
-  Status run(std::vector<std::unique_ptr<Unit>>& units) {
-    long_queue_ = units.size() * kLongQueueEighths / 8;
+  Status run(std::vector<std::unique_ptr<Unit>>& units, unsigned threads) {
+    // One thread alone has nobody to wait for.
+    if (threads > 1) long_queue_ = std::max<std::size_t>(units.size() * kLongQueueEighths / 8, 1);
     flow::make_edge(flow::output_port<0>(plan_), fetch_);
     flow::make_edge(fetch_, decode_);
     flow::make_edge(decode_, digest_);
@@ -156,7 +158,7 @@ class Mill {
   Status result_;
   Progress progress_;
   std::atomic<std::size_t> queued_ = 0;  // between encode_ and the end of write_
-  std::size_t long_queue_ = 0;
+  std::size_t long_queue_ = std::numeric_limits<std::size_t>::max();
 
   flow::graph graph_;
   PlanNode plan_{graph_, flow::serial,
@@ -215,7 +217,7 @@ Status run_graph(const Disk& disk, Sink* sink, GrainLog& log, const GraphOptions
   const oneapi::tbb::global_control limit(oneapi::tbb::global_control::max_allowed_parallelism,
                                           std::max(threads, 1U));
   oneapi::tbb::task_arena arena(static_cast<int>(threads));
-  return arena.execute([&] { return Mill(disk, sink, log, options, shape).run(units); });
+  return arena.execute([&] { return Mill(disk, sink, log, options, shape).run(units, threads); });
 }
 
 }  // namespace grainmill

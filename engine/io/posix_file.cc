@@ -32,6 +32,11 @@ std::unexpected<Error> io_error(const std::string& path, std::uint64_t offset,
   return std::unexpected(std::move(error));
 }
 
+bool is_in_memory(int descriptor) {
+  struct statfs status{};
+  return ::fstatfs(descriptor, &status) == 0 && status.f_type == TMPFS_MAGIC;
+}
+
 }  // namespace
 
 Error os_error(int error_number, const std::string& path, std::string_view action) {
@@ -39,6 +44,11 @@ Error os_error(int error_number, const std::string& path, std::string_view actio
   return Error{absent ? ErrorKind::not_found : ErrorKind::io, path, std::nullopt,
                fmt::format("cannot {}: {}", action, std::generic_category().message(error_number))};
 }
+
+PosixFile::PosixFile(std::string path, int descriptor, FileOwner owner)
+    : File(std::move(path)),
+      descriptor_(descriptor),
+      may_be_mapped_(owner == FileOwner::ours && is_in_memory(descriptor)) {}
 
 PosixFile::~PosixFile() { ::close(descriptor_); }
 
@@ -71,11 +81,12 @@ Status PosixFile::write_at(std::uint64_t offset, std::span<const std::byte> byte
 
 // The kernel has one thread at a time write to a file, however many call write(2); pages of a
 // mapping come without that lock. Elsewhere than in memory it would be no gain: each page that is
-// written to is made known to the file system by itself.
+// written to is made known to the file system by itself. And to write to a page of a file that
+// somebody else makes shorter would end the program.
 bool PosixFile::write_beside(std::uint64_t offset, std::span<const std::byte> bytes) {
   static const auto kPageBytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   if (bytes.empty() || offset % kPageBytes != 0 || bytes.size() % kPageBytes != 0) return false;
-  if (!is_in_memory()) return false;
+  if (!may_be_mapped_) return false;
   void* const mapped = ::mmap(nullptr, bytes.size(), PROT_READ | PROT_WRITE, MAP_SHARED,
                               descriptor_, static_cast<off_t>(offset));
   if (mapped == MAP_FAILED) return false;
@@ -85,17 +96,6 @@ bool PosixFile::write_beside(std::uint64_t offset, std::span<const std::byte> by
   if (there) std::memcpy(mapped, bytes.data(), bytes.size());
   ::munmap(mapped, bytes.size());
   return there;
-}
-
-bool PosixFile::is_in_memory() {
-  Medium medium = medium_.load(std::memory_order_relaxed);
-  if (medium == Medium::unknown) {
-    struct statfs status{};
-    const bool memory = ::fstatfs(descriptor_, &status) == 0 && status.f_type == TMPFS_MAGIC;
-    medium = memory ? Medium::memory : Medium::other;
-    medium_.store(medium, std::memory_order_relaxed);
-  }
-  return medium == Medium::memory;
 }
 
 // On a block device, the first discards if what is discarded reads as zeros there, and fails with

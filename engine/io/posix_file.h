@@ -3,16 +3,19 @@
 
 #include "engine/io/file.h"
 
-#include <atomic>
 #include <cstdint>
 #include <mutex>
 
 namespace grainmill {
 
+// Who may know of a file: `ours` was made by this program and has no name yet that others look for,
+// so that nobody shortens it.
+enum class FileOwner : std::uint8_t { anyone, ours };
+
 // Owns a file descriptor and closes it.
 class PosixFile final : public File {
  public:
-  PosixFile(std::string path, int descriptor) : File(std::move(path)), descriptor_(descriptor) {}
+  PosixFile(std::string path, int descriptor, FileOwner owner = FileOwner::anyone);
   ~PosixFile() override;
 
   [[nodiscard]] Result<std::size_t> read_at(std::uint64_t offset,
@@ -31,14 +34,11 @@ class PosixFile final : public File {
  private:
   [[nodiscard]] Status write_zeros(std::uint64_t offset, std::uint64_t length);
 
-  [[nodiscard]] bool is_in_memory();
-
   [[nodiscard]] std::uint64_t known_end(std::uint64_t offset) const;
   void forget_data();
 
   int descriptor_;
-  enum class Medium : std::uint8_t { unknown, memory, other };
-  std::atomic<Medium> medium_ = Medium::unknown;
+  bool may_be_mapped_;
   // Stored when it was last asked for. Finding the end of a run costs time for all of it, and
   // whoever walks a file by windows asks again in each of them.
   mutable std::mutex mutex_;

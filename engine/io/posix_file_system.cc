@@ -196,7 +196,9 @@ Result<Descriptor> open_or_make(const std::string& path) {
 class PosixPartialFile final : public PendingFile {
  public:
   PosixPartialFile(std::string path, std::string until_then, int descriptor)
-      : path_(std::move(path)), until_then_(std::move(until_then)), file_(path_, descriptor) {}
+      : path_(std::move(path)),
+        until_then_(std::move(until_then)),
+        file_(path_, descriptor, FileOwner::ours) {}
 
   [[nodiscard]] File& file() override { return file_; }
 
@@ -218,7 +220,9 @@ class PosixPendingFile final : public PendingFile {
   // `temporary` is empty for a file without a name (O_TMPFILE), which vanishes even if the process
   // is killed.
   PosixPendingFile(std::string path, std::string temporary, int descriptor)
-      : path_(std::move(path)), temporary_(std::move(temporary)), file_(path_, descriptor) {}
+      : path_(std::move(path)),
+        temporary_(std::move(temporary)),
+        file_(path_, descriptor, FileOwner::ours) {}
 
   ~PosixPendingFile() override {
     if (!temporary_.empty()) ::unlink(temporary_.c_str());

@@ -28,10 +28,10 @@ using Bytes = std::vector<std::byte>;
 
 constexpr std::uint64_t kPage = 64 * kKiB;  // or what any machine's page divides
 
-PosixFile in_memory(std::uint64_t size_bytes) {
+PosixFile in_memory(std::uint64_t size_bytes, FileOwner owner = FileOwner::ours) {
   const int descriptor = ::memfd_create("memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   EXPECT_EQ(::ftruncate(descriptor, static_cast<off_t>(size_bytes)), 0);
-  return PosixFile("memory", descriptor);
+  return PosixFile("memory", descriptor, owner);
 }
 
 Bytes filled(std::uint64_t size, int value) { return Bytes(size, std::byte(value)); }
@@ -68,6 +68,13 @@ TEST(WriteBeside, LeavesWhatLiesBehindTheEnd) {
   EXPECT_EQ(file.info()->size_bytes, kPage);
 }
 
+// They may become shorter between two instructions.
+TEST(WriteBeside, LeavesFilesThatOthersKnow) {
+  PosixFile file = in_memory(kPage, FileOwner::anyone);
+  EXPECT_FALSE(file.write_beside(0, filled(kPage, 1)));
+  EXPECT_EQ(read(file, 0, kPage), filled(kPage, 0));
+}
+
 TEST(WriteBeside, LeavesFilesThatMayNotBeWrittenTo) {
   PosixFile file = in_memory(kPage);
   ASSERT_EQ(::fcntl(file.descriptor(), F_ADD_SEALS, F_SEAL_WRITE), 0);
@@ -77,7 +84,7 @@ TEST(WriteBeside, LeavesFilesThatMayNotBeWrittenTo) {
 TEST(WriteBeside, LeavesFilesOnDevices) {
   const testing::TempDir folder;
   const std::string path = (folder.path() / "f").string();
-  PosixFile file(path, ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600));
+  PosixFile file(path, ::open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600), FileOwner::ours);
   ASSERT_TRUE(IsOk(file.resize(kPage)));
   if (file.write_beside(0, filled(kPage, 1))) GTEST_SKIP() << folder.path() << " is in memory";
   EXPECT_EQ(read(file, 0, kPage), filled(kPage, 0));
