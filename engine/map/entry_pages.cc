@@ -3,8 +3,6 @@
 
 #include "engine/base/arith.h"
 
-#include <algorithm>
-
 namespace grainmill {
 namespace {
 
@@ -34,8 +32,9 @@ bool EntryPages::take_home(std::uint64_t page) {
   const bool in_use = neighbour < taken_.size() && taken_[neighbour];
   if (in_use || stretch.huge) return true;
   home_bytes_ += kSmallPage;
-  if (++stretch.small_pages < kSmallPages / 2) return true;
-  // Random access to much of it misses the TLB less then.
+  // Random access to much of it misses the TLB less then. Tried once: where it fails it may cost
+  // much.
+  if (++stretch.small_pages != kSmallPages / 2) return true;
   stretch.huge = home_memory_.make_huge(page / kHomes * HugeMemory::kHugePageBytes);
   if (stretch.huge) home_bytes_ += HugeMemory::kHugePageBytes - stretch.small_pages * kSmallPage;
   return true;

@@ -5,7 +5,6 @@
 #include "engine/io/huge_memory.h"
 #include "engine/map/cluster_page.h"
 
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
