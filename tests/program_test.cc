@@ -153,9 +153,10 @@ TEST_F(Program, RefusesWhatItDoesNotKnow) {
     expect_refused({verb}, {"required"});
   }
   expect_refused({}, {"--help"});
-  expect_refused({"convrt"},
-                 {"grainmill: ", "'convrt'", "is 'convert' meant?", "`grainmill --help`"});
-  expect_refused({"frobnicate"}, {"grainmill: ", "'frobnicate'"});
+  expect_refused({"convrt"}, {"grainmill: ", "'grainmill convrt'", "is 'convert' meant?",
+                              "`grainmill --help`"});
+  expect_refused({"batch", "rum"}, {"'grainmill batch rum'", "is 'run' meant?"});
+  expect_refused({"frobnicate"}, {"grainmill: ", "'grainmill frobnicate'"});
   expect_refused({"batch", "run"}, {"grainmill: ", "`grainmill batch run --help`"});
   expect_refused({"frobnicate"}, {"--help"});
   expect_refused({"convert", "-O", "vdi", source_, "out.img"}, {"vdi", "vmdk, qcow2, raw"});

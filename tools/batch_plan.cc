@@ -4,6 +4,7 @@
 #include "pipeline/batch/make_plan.h"
 #include "tools/batch.h"
 #include "tools/batch_reports.h"
+#include "tools/batch_words.h"
 #include "tools/command_line.h"
 #include "tools/report.h"
 
@@ -98,21 +99,11 @@ std::string reasons_text(const std::vector<PlannedImage>& images, PlannedState s
   return fmt::format("{} {}:\n", disks_text(count), heading) + text;
 }
 
-// As a shell takes it for one word.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 std::string summary(const MadePlan& made, const std::string& path) {
   const std::vector<PlannedImage>& images = made.plan.images;
   return totals_text(images) + reasons_text(images, PlannedState::skipped, "skipped") +
          reasons_text(images, PlannedState::queued, "known to fail as things are") +
-         fmt::format("the plan: {}\nto do it: grainmill batch run {}\n", path, quoted(path));
+         fmt::format("the plan: {}\nto do it: grainmill batch run {}\n", path, shell_word(path));
 }
 
 // A refusal has a line for each thing that is in the way.

@@ -312,6 +312,14 @@ TEST(BatchReports, SaysHowFarARunIs) {
   EXPECT_FALSE(metrics.contains("grainmill_batch_last_run_ended_timestamp_seconds"));
 }
 
+TEST(BatchReports, ThePlanIsOneWordOfTheCommandThatBeginsItAgain) {
+  BatchReport report = report_of(1);
+  report.plan = "/my vms/it's.plan";
+  EXPECT_NE(next_step(report, job_of(1, JobState::failed))
+                .find("`grainmill batch run --retry-failed '/my vms/it'\\''s.plan'`"),
+            std::string::npos);
+}
+
 TEST(BatchReports, ExitStatusAndWordsAgree) {
   BatchReport report = report_of(5);
   EXPECT_EQ(batch_exit_status(report), kExitDone);

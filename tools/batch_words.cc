@@ -62,13 +62,22 @@ std::string batch_verdict(const BatchReport& report) {
 }
 
 std::string next_step(const BatchReport& report, const JobRecord& job) {
-  const std::string again =
-      fmt::format("begin it again with `grainmill batch run --retry-failed {}`.", report.plan);
+  const std::string again = fmt::format(
+      "begin it again with `grainmill batch run --retry-failed {}`.", shell_word(report.plan));
   const std::string_view kind = job.verdict.error_kind;
   const auto* const step =
       std::ranges::find(kSteps, kind, [](const auto& pair) { return pair.first; });
   if (step == kSteps.end()) return "Then " + again;
   return fmt::format("{}; then {}", step->second, again);
+}
+
+std::string shell_word(const std::string& name) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+  if (!name.empty() && name.find_first_not_of(kPlain) == std::string::npos) return name;
+  std::string text = "'";
+  for (const char c : name) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
 }
 
 const std::string& reason_of(const JobRecord& job) {

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <ostream>
+#include <span>
 
 namespace grainmill {
 namespace {
@@ -315,11 +316,10 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   add_batch(app, batch);
 
   app.failure_message(usage_error);
-  if (argc > 1 && *argv[1] != '-') {
-    if (const auto message = unknown_verb(app, argv[1])) {
-      host.err << *message;
-      return {std::nullopt, kExitFailed};
-    }
+  if (const auto message =
+          unknown_verb(app, std::span(argv, static_cast<std::size_t>(argc)).subspan(1))) {
+    host.err << *message;
+    return {std::nullopt, kExitFailed};
   }
   try {
     app.parse(argc, argv);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <string_view>
 #include <vector>
 
 namespace grainmill {
@@ -25,6 +26,20 @@ std::size_t distance(std::string_view one, std::string_view other) {
   return row.back();
 }
 
+std::string no_such_verb(const CLI::App& app, const std::string& command, std::string_view word) {
+  constexpr std::size_t kNear = 2;  // letters
+  std::string nearest;
+  std::size_t least = kNear + 1;
+  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::size_t letters = distance(word, verb->get_name());
+    if (letters >= least) continue;
+    least = letters;
+    nearest = verb->get_name();
+  }
+  return fmt::format("grainmill: there is no command '{} {}'{}\nSee `{} --help`.\n", command, word,
+                     nearest.empty() ? "" : fmt::format("; is '{}' meant?", nearest), command);
+}
+
 }  // namespace
 
 std::string usage_error(const CLI::App* app, const CLI::Error& error) {
@@ -36,19 +51,18 @@ std::string usage_error(const CLI::App* app, const CLI::Error& error) {
   return fmt::format("grainmill: {}\nSee `{} --help`.\n", error.what(), command);
 }
 
-std::optional<std::string> unknown_verb(const CLI::App& app, std::string_view word) {
-  constexpr std::size_t kNear = 2;  // letters
-  std::string nearest;
-  std::size_t least = kNear + 1;
-  for (const CLI::App* verb : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const std::size_t letters = distance(word, verb->get_name());
-    if (letters == 0) return std::nullopt;
-    if (letters >= least) continue;
-    least = letters;
-    nearest = verb->get_name();
+std::optional<std::string> unknown_verb(const CLI::App& app, std::span<const char* const> words) {
+  const CLI::App* level = &app;
+  std::string command = "grainmill";
+  for (const std::string word : words) {
+    if (level->get_require_subcommand_min() == 0 || word.starts_with('-')) return std::nullopt;
+    const auto verbs =
+        level->get_subcommands([&](const CLI::App* verb) { return verb->get_name() == word; });
+    if (verbs.empty()) return no_such_verb(*level, command, word);
+    level = verbs.front();
+    command += ' ' + word;
   }
-  return fmt::format("grainmill: there is no command '{}'{}\nSee `grainmill --help`.\n", word,
-                     nearest.empty() ? "" : fmt::format("; is '{}' meant?", nearest));
+  return std::nullopt;
 }
 
 }  // namespace grainmill

@@ -4,8 +4,8 @@
 #include <CLI/CLI.hpp>
 
 #include <optional>
+#include <span>
 #include <string>
-#include <string_view>
 
 namespace grainmill {
 
@@ -13,7 +13,9 @@ namespace grainmill {
 // read what would be right.
 [[nodiscard]] std::string usage_error(const CLI::App* app, const CLI::Error& error);
 
-// The same of a word where a verb must be. nullopt: it is one.
-[[nodiscard]] std::optional<std::string> unknown_verb(const CLI::App& app, std::string_view word);
+// The same of the first word that stands where a verb must be and is none. nullopt: there is none
+// such.
+[[nodiscard]] std::optional<std::string> unknown_verb(const CLI::App& app,
+                                                      std::span<const char* const> words);
 
 }  // namespace grainmill
