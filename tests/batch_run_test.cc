@@ -235,17 +235,62 @@ TEST_F(BatchRun, VerifiesWhatWasDoneWithoutIt) {
   write();
   EXPECT_EQ(run({"-q"}).exit_status, 0);
   EXPECT_FALSE(job("first.vmdk").verdict.verified);
-  std::fstream(second.target, std::ios::in | std::ios::out | std::ios::binary)
-      .seekp(-1, std::ios::end)
-      .put('!');
+  fs::rename(second.source, second.source + ".moved");  // as after a migration
   const fs::file_time_type time = fs::last_write_time(first.target);
   EXPECT_EQ(run({"-q", "--verify"}).exit_status, 0);
   EXPECT_TRUE(job("first.vmdk").verdict.verified);
   EXPECT_TRUE(job("second.vmdk").verdict.verified);
   EXPECT_EQ(fs::last_write_time(first.target), time) << "written again";
-  expect_same_contents(second);
   EXPECT_EQ(run({"-q", "--verify"}).exit_status, 0);
   EXPECT_EQ(job("first.vmdk").attempts, 2U) << "what is verified stays so";
+}
+
+// A machine may have been started on it.
+TEST_F(BatchRun, NeverReplacesWhatWasDone) {
+  const PlannedImage disk = add("disk", "1m:A 512k:r");
+  plan_.allow_replace = true;  // of what was there before
+  write();
+  EXPECT_EQ(run({"-q"}).exit_status, 0);
+  std::fstream(disk.target, std::ios::in | std::ios::out | std::ios::binary)
+      .seekp(65536)  // where its data begins
+      .write("written by a guest", 18);
+  const fs::file_time_type time = fs::last_write_time(disk.target);
+  for (const Strings& more :
+       {Strings{"-q", "--verify"}, Strings{"-q", "--verify", "--retry-failed"}}) {
+    EXPECT_EQ(run(more).exit_status, 2);
+    expect_failed("disk.vmdk", "mismatch", "65536 of 1572864 bytes; differs guest offset 0x0 to ");
+    expect_failed("disk.vmdk", "mismatch", "move it away");
+    EXPECT_EQ(fs::last_write_time(disk.target), time) << "written again";
+  }
+  fs::remove(disk.target);
+  EXPECT_EQ(run({"-q", "--verify", "--retry-failed"}).exit_status, 0);
+  expect_same_contents(disk);
+}
+
+TEST_F(BatchRun, CountsADiskOnceThoughItIsReadBack) {
+  add("disk", "3m:A");
+  write();
+  EXPECT_EQ(run({"--verify"}).exit_status, 0);
+  const BatchReport ended = report();
+  ASSERT_EQ(ended.runs.size(), 1U);
+  ASSERT_FALSE(ended.runs[0].samples.empty());
+  EXPECT_EQ(ended.runs[0].samples.back().guest_bytes, 3U << 20);
+  EXPECT_EQ(ended.runs[0].samples.back().data_bytes, 6U << 20);
+}
+
+TEST_F(BatchRun, MakesAgainWhatWasRemoved) {
+  const PlannedImage kept = add("kept", "1m:A");
+  const PlannedImage removed = add("removed", "1m:A");
+  write();
+  EXPECT_EQ(run().exit_status, 0);
+  fs::remove(removed.target);
+  const CommandResult result = run();
+  EXPECT_EQ(result.exit_status, 0) << result.err;
+  EXPECT_EQ(result.err,
+            "grainmill: warning: " + removed.target + ": was done and is gone: it is made again\n");
+  expect_same_contents(removed);
+  EXPECT_EQ(job("kept.vmdk").attempts, 1U);
+  EXPECT_EQ(job("removed.vmdk").attempts, 2U);
 }
 
 TEST_F(BatchRun, IsForOneAtATime) {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/base/text.h"
 #include "engine/format/format.h"
 #include "pipeline/batch/job_catalogue.h"
 #include "pipeline/batch/make_plan.h"

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "engine/base/text.h"
 #include "pipeline/batch/job_catalogue.h"
 #include "pipeline/batch/plan.h"
 #include "pipeline/batch/runner.h"
@@ -13,6 +14,8 @@
 #include <chrono>
 #include <memory>
 #include <ostream>
+#include <string>
+#include <vector>
 
 namespace grainmill {
 namespace {
@@ -85,10 +88,20 @@ BatchOptions batch_options(const BatchRunArgs& args, RunReports& reports, Host& 
   return options;
 }
 
+// Whoever removed an output wants it anew, and may have removed it by mistake.
+Status queue_removed(JobCatalogue& catalogue, Host& host) {
+  GM_TRY(const std::vector<std::string> removed, catalogue.queue_removed());
+  for (const std::string& output : removed)
+    host.err << "grainmill: warning: " << printable(output)
+             << ": was done and is gone: it is made again\n";
+  return {};
+}
+
 Result<BatchReport> run_plan(const BatchRunArgs& args, RunReports& reports, Host& host) {
   GM_TRY(const std::string path, find_plan(host.files, args.plan));
   GM_TRY(const BatchPlan plan, read_plan(host.files, path));
   GM_TRY(const std::unique_ptr<JobCatalogue> catalogue, JobCatalogue::open(host.files, path, plan));
+  GM_CHECK(queue_removed(*catalogue, host));
   if (args.retry_failed) GM_CHECK(catalogue->retry_failed());
   if (args.verify) GM_CHECK(catalogue->verify_done());
   GM_TRY(const BatchReport before, batch_report_now(path, plan));

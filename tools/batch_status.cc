@@ -40,6 +40,7 @@ int run_batch_status(const BatchStatusArgs& args, Host& host) {
   if (!report) return report_failure(report.error(), ProgressForm::none, host);
   host.out << (args.json ? batch_json(*report) : batch_table(*report, terminal_size().columns, 0))
            << std::flush;
+  if (!args.json && !report->is_running) host.out << batch_verdict(*report) << '\n' << std::flush;
   return batch_exit_status(*report);
 }
 

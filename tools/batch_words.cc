@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/batch_words.h"
 
+#include "engine/base/text.h"
 #include "tools/batch.h"
 #include "tools/times.h"
 
@@ -67,17 +68,9 @@ std::string next_step(const BatchReport& report, const JobRecord& job) {
   const std::string_view kind = job.verdict.error_kind;
   const auto* const step =
       std::ranges::find(kSteps, kind, [](const auto& pair) { return pair.first; });
-  if (step == kSteps.end()) return "Then " + again;
+  // Of an output that is not what it was, too, the message says it.
+  if (step == kSteps.end() || job.verdict.was_done) return "Then " + again;
   return fmt::format("{}; then {}", step->second, again);
-}
-
-std::string shell_word(const std::string& name) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
-  if (!name.empty() && name.find_first_not_of(kPlain) == std::string::npos) return name;
-  std::string text = "'";
-  for (const char c : name) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
 }
 
 const std::string& reason_of(const JobRecord& job) {

@@ -20,9 +20,6 @@ namespace grainmill {
 // What to do about a job that failed. REQUIRES: job.state is failed.
 [[nodiscard]] std::string next_step(const BatchReport& report, const JobRecord& job);
 
-// A name as a shell takes it for one word.
-[[nodiscard]] std::string shell_word(const std::string& name);
-
 // Why a job failed, was skipped, or waits to be tried again; empty: there is nothing to be said.
 [[nodiscard]] const std::string& reason_of(const JobRecord& job);
 

@@ -19,4 +19,7 @@ namespace grainmill {
 // stranger's must not move the cursor there. JSON stays JSON. `but`: control characters that stay.
 [[nodiscard]] std::string printable(std::string_view text, std::string_view but = {});
 
+// A name as a shell takes it for one word, in quotes only where it needs them.
+[[nodiscard]] std::string shell_word(std::string_view name);
+
 }  // namespace grainmill

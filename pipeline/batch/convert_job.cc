@@ -24,9 +24,11 @@ bool is_same_source(const ManifestSource& one, const ManifestSource& other) {
 }
 
 std::string difference_text(const Difference& difference) {
+  const std::string why = difference.error ? ": " + difference.error->to_string() : "";
+  if (difference.length == 0) return "its tables are damaged" + why;
   const bool unreadable = difference.kind == Difference::Kind::unreadable;
-  return fmt::format("{} guest offset {:#x} to {:#x}", unreadable ? "unreadable" : "differs",
-                     difference.guest_offset, difference.guest_offset + difference.length);
+  return fmt::format("{} guest offset {:#x} to {:#x}{}", unreadable ? "unreadable" : "differs",
+                     difference.guest_offset, difference.guest_offset + difference.length, why);
 }
 
 class ConvertOne {
@@ -50,6 +52,7 @@ class ConvertOne {
 
  private:
   Status work() {
+    if (job_.job.was_done) return look_at_output();
     GM_TRY(bool finished, is_finished());
     if (finished) {
       // A kill may have come between the name and this.
@@ -75,11 +78,32 @@ class ConvertOne {
     GM_TRY(const Disk source, Disk::open(files_, job_.job.image.source, source_options()));
     GM_TRY(const std::vector<ManifestSource> sources, describe_sources(source));
     if (!std::ranges::equal(sources, manifest->header().sources, is_same_source)) return false;
-    verdict_.disk_bytes = manifest->header().disk_bytes;
-    verdict_.data_bytes = manifest->roots().data_grains * kDigestGrain;
-    verdict_.resumed_bytes = verdict_.disk_bytes;
-    verdict_.root = to_hex(manifest->roots().root);
+    take_over(*manifest);
     return true;
+  }
+
+  // What an earlier attempt has made counts.
+  void take_over(const ManifestReader& manifest) {
+    verdict_.disk_bytes = manifest.header().disk_bytes;
+    verdict_.data_bytes = manifest.roots().data_grains * kDigestGrain;
+    verdict_.resumed_bytes = verdict_.disk_bytes;
+    verdict_.root = to_hex(manifest.roots().root);
+  }
+
+  // Of what was done already: the source may be gone, and the output in use.
+  Status look_at_output() {
+    GM_TRY(const ManifestReader manifest, ManifestReader::open(files_, manifest_));
+    take_over(manifest);
+    GM_CHECK(measure_output());
+    if (!job_.verify) return {};
+    GM_TRY(const Comparison comparison, compare_output());
+    verdict_.verified = comparison.report.same();
+    if (verdict_.verified) return {};
+    return fail(
+        ErrorKind::mismatch, target_,
+        fmt::format("is no longer what was written: {}. It was used, or is damaged, and was "
+                    "left as it is: to have it made again, move it away",
+                    comparison.text()));
   }
 
   // After a power cut, what was not synced may have its name and lack its contents.
@@ -133,6 +157,12 @@ class ConvertOne {
   struct Comparison {
     VerifyReport report;
     std::string differences;  // the first of them
+
+    [[nodiscard]] std::string text() const {
+      const std::uint64_t bytes = report.differing_bytes + report.unreadable_bytes;
+      return bytes == 0 ? differences
+                        : fmt::format("{} of {} bytes; {}", bytes, report.disk_bytes, differences);
+    }
   };
 
   // Reads what is on the disk, and not what is still in memory. REQUIRES: measure_output().
@@ -149,7 +179,8 @@ class ConvertOne {
                           .graph = graph_options(true),
                           .on_difference = [&](const Difference& difference) {
                             if (++count <= kMostDifferences)
-                              comparison.differences += "; " + difference_text(difference);
+                              comparison.differences +=
+                                  (count == 1 ? "" : "; ") + difference_text(difference);
                           }};
     GM_TRY(comparison.report, verify(files_, options));
     if (count > kMostDifferences) comparison.differences += "; and more";
@@ -164,13 +195,10 @@ class ConvertOne {
     if (verdict_.verified) return {};
     GM_CHECK(files_.remove(manifest_));
     for (const std::string& path : outputs_ | std::views::reverse) GM_CHECK(files_.remove(path));
-    const VerifyReport& report = comparison.report;
-    return fail(
-        ErrorKind::mismatch, target_,
-        fmt::format("read back from the disk, it was not what had been written, {} of {} bytes{}; "
-                    "it was removed: check the disk that it was on",
-                    report.differing_bytes + report.unreadable_bytes, report.disk_bytes,
-                    comparison.differences));
+    return fail(ErrorKind::mismatch, target_,
+                fmt::format("read back from the disk, it was not what had been written: {}. It was "
+                            "removed: check the disk that it was on",
+                            comparison.text()));
   }
 
   DiskOptions source_options() const {

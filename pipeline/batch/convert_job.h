@@ -27,8 +27,9 @@ inline constexpr std::string_view kCancelledKind = "cancelled";
 inline constexpr std::string_view kCrashKind = "crash";
 
 // Converts a disk, with a manifest beside the output; then reads it back, if that is wanted. What
-// an earlier attempt finished is not converted again. An output that is not what its manifest says
-// is removed. `cancelled`, `on_progress`: as of GraphOptions.
+// an earlier attempt finished is not converted again; an output that was done is only read. One
+// that was just written and is not what its manifest says is removed. `cancelled`, `on_progress`:
+// as of GraphOptions.
 [[nodiscard]] JobVerdict convert_job(FileSystem& files, const ConvertJob& job,
                                      const std::atomic<bool>* cancelled,
                                      const std::function<void(const JobProgress&)>& on_progress);

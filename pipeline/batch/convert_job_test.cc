@@ -149,7 +149,7 @@ TEST(JobJson, KeepsNamesAsTheyAre) {
   ConvertJob job;
   job.job = {
       .id = 7, .image = {.source = "/a\xff\xc3\xa4\n\"\\\x80", .target = "/b"}, .attempt = 3};
-  job.job.owns_target = true;
+  job.job.owns_target = job.job.was_done = true;
   job.output.settings = {"x=\xfe"};
   job.policy.allowed_folders = {"/\xe9"};
   job.durability = Durability::unsynced;
@@ -162,6 +162,7 @@ TEST(JobJson, KeepsNamesAsTheyAre) {
   EXPECT_EQ(parsed->job.image.source, job.job.image.source);
   EXPECT_EQ(parsed->job.attempt, 3U);
   EXPECT_TRUE(parsed->job.owns_target);
+  EXPECT_TRUE(parsed->job.was_done);
   EXPECT_EQ(parsed->output.settings, job.output.settings);
   EXPECT_EQ(parsed->policy.allowed_folders, job.policy.allowed_folders);
   EXPECT_EQ(parsed->durability, Durability::unsynced);

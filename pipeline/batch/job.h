@@ -26,6 +26,7 @@ struct Job {
   // Nothing had the target's name before it was first begun: what has it now, an earlier attempt
   // left.
   bool owns_target = false;
+  bool was_done = false;  // an attempt was done: see JobVerdict
 };
 
 // How far a running job is.
@@ -51,6 +52,9 @@ struct JobVerdict {
   std::string root{};                // XXH3-128 root digest of the manifest, in hex
   bool verified = false;             // read back from disk and found equal to the manifest
   std::vector<std::string> warnings{};
+  // This attempt or an earlier one was done: the output is its user's, who may have begun to use
+  // it, and is only looked at. Kept by the queue, until the output is gone.
+  bool was_done = false;
 };
 
 // What a queue keeps of a job: what was planned, and what is known of doing it.

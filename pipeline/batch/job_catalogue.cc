@@ -109,6 +109,21 @@ Status JobCatalogue::verify_done() {
       [](const JobRecord& job) { return job.state == JobState::done && !job.verdict.verified; });
 }
 
+Result<std::vector<std::string>> JobCatalogue::queue_removed() {
+  std::vector<std::string> removed;
+  GM_CHECK(queue_again([&](const JobRecord& job) {
+    if (job.state != JobState::done || !is_gone(job.image.target)) return false;
+    removed.push_back(job.image.target);
+    return true;
+  }));
+  return removed;
+}
+
+bool JobCatalogue::is_gone(const std::string& path) const {
+  const auto file = files_.open_read(path);
+  return !file && file.error().kind == ErrorKind::not_found;
+}
+
 Status JobCatalogue::begin_run(std::int64_t now_ms) {
   GM_CHECK(database_.run("INSERT INTO runs(begun_ms) VALUES(?)", {now_ms}));
   BatchRun run;
@@ -175,9 +190,10 @@ Result<std::optional<Lease>> JobCatalogue::take(const TakeLimits& limits, std::i
 Result<Lease> JobCatalogue::begin_job(std::size_t index, std::int64_t now_ms) {
   QueuedJob& job = state_.jobs[index];
   JobRecord& record = job.record;
-  if (const auto target = files_.open_read(record.image.target);
-      !target && target.error().kind == ErrorKind::not_found)
+  if (is_gone(record.image.target)) {
     job.owns_target = true;
+    record.verdict.was_done = false;
+  }
   waiting_.erase(place_of(index));
   running_.insert(index);
   record.state = JobState::running;
@@ -188,7 +204,8 @@ Result<Lease> JobCatalogue::begin_job(std::size_t index, std::int64_t now_ms) {
   record.progress = {};
   GM_CHECK(store(job));
   const Devices& devices = devices_of(index);
-  return Lease{{record.id, record.image, record.attempts, job.failures, job.owns_target},
+  return Lease{{record.id, record.image, record.attempts, job.failures, job.owns_target,
+                record.verdict.was_done},
                devices.source,
                devices.target};
 }
@@ -208,7 +225,9 @@ Status JobCatalogue::give_back(const Lease& lease, const JobVerdict& verdict,
   const std::size_t index = by_id_.at(lease.job.id);
   running_.erase(index);
   record.progress = {};
+  const bool was_done = record.verdict.was_done || verdict.state == JobState::done;
   record.verdict = verdict;
+  record.verdict.was_done = was_done;
   record.total_cpu_ms += verdict.cpu_ms;
   record.total_worked_bytes += verdict.worked_bytes;
   if (retry_at_ms) {
@@ -223,8 +242,11 @@ Status JobCatalogue::give_back(const Lease& lease, const JobVerdict& verdict,
   return store(job);
 }
 
-Status JobCatalogue::release(const Lease& lease, std::int64_t /*now_ms*/) {
+Status JobCatalogue::release(const Lease& lease, const JobVerdict& stopped,
+                             std::int64_t /*now_ms*/) {
   QueuedJob& job = job_of(lease);
+  job.record.total_cpu_ms += stopped.cpu_ms;
+  job.record.total_worked_bytes += stopped.worked_bytes;
   const std::size_t index = by_id_.at(lease.job.id);
   running_.erase(index);
   job.record.progress = {};

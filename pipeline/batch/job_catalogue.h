@@ -13,6 +13,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace grainmill {
 
@@ -36,6 +37,8 @@ class JobCatalogue final : public JobQueue {
   [[nodiscard]] Status retry_failed();
   // Queues what is done and was not verified; it is not converted again if it is whole.
   [[nodiscard]] Status verify_done();
+  // Queues what is done and whose output is no longer there. Returns the outputs.
+  [[nodiscard]] Result<std::vector<std::string>> queue_removed();
 
   // A run is on its way from begin_run() to end_run(). REQUIRES of the others: it is.
   [[nodiscard]] Status begin_run(std::int64_t now_ms);
@@ -53,7 +56,8 @@ class JobCatalogue final : public JobQueue {
   [[nodiscard]] Status give_back(const Lease& lease, const JobVerdict& verdict,
                                  std::optional<std::int64_t> retry_at_ms,
                                  std::int64_t now_ms) override;
-  [[nodiscard]] Status release(const Lease& lease, std::int64_t now_ms) override;
+  [[nodiscard]] Status release(const Lease& lease, const JobVerdict& stopped,
+                               std::int64_t now_ms) override;
   [[nodiscard]] Result<std::uint64_t> open_jobs() override;
 
  private:
@@ -72,6 +76,7 @@ class JobCatalogue final : public JobQueue {
   [[nodiscard]] Status add_job(const PlannedImage& image);
   template <typename Predicate>
   [[nodiscard]] Status queue_again(Predicate&& is_meant);
+  [[nodiscard]] bool is_gone(const std::string& path) const;
   [[nodiscard]] Status store(const QueuedJob& job);
   [[nodiscard]] Place place_of(std::size_t index) const;
   [[nodiscard]] const Devices& devices_of(std::size_t index);

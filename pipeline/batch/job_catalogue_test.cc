@@ -114,6 +114,26 @@ TEST_F(JobCatalogueTest, KeepsTheVerdictAsItWas) {
   EXPECT_EQ(take(*open()), "");
 }
 
+TEST_F(JobCatalogueTest, QueuesWhatIsDoneAndGone) {
+  for (const char* const name : {"kept", "removed", "failed"}) add(name, 1);
+  {
+    const auto catalogue = open();
+    for (std::string name = take(*catalogue); !name.empty(); name = take(*catalogue)) {
+      if (name != "failed") std::ofstream(dir_ / (name + ".raw")) << "output";
+      give_back(*catalogue, name == "failed" ? failed() : done());
+    }
+  }
+  fs::remove(dir_ / "removed.raw");
+  const auto catalogue = open();
+  EXPECT_EQ(catalogue->queue_removed().value(),
+            std::vector<std::string>{(dir_ / "removed.raw").string()});
+  EXPECT_EQ(record("removed").state, JobState::queued);
+  EXPECT_EQ(record("kept").state, JobState::done);
+  EXPECT_EQ(take(*catalogue), "removed");
+  EXPECT_TRUE(leases_.back().job.owns_target);
+  EXPECT_EQ(take(*catalogue), "");
+}
+
 TEST_F(JobCatalogueTest, LimitsByFileSystem) {
   add("a", 1);
   const auto catalogue = open();
@@ -188,8 +208,9 @@ TEST_F(JobCatalogueTest, ReleasesWithoutAFailure) {
   add("a", 1);
   const auto catalogue = open();
   take(*catalogue);
-  EXPECT_TRUE(IsOk(catalogue->release(leases_.back(), now_)));
+  EXPECT_TRUE(IsOk(catalogue->release(leases_.back(), {.cpu_ms = 30}, now_)));
   EXPECT_EQ(record("a").state, JobState::queued);
+  EXPECT_EQ(record("a").total_cpu_ms, 30U);
   EXPECT_EQ(take(*catalogue), "a");
   EXPECT_EQ(leases_.back().job.failures, 0U);
 }

@@ -66,6 +66,7 @@ Job read_job(const json& object) {
   read(object, "id", job.id);
   read(object, "attempt", job.attempt);
   read(object, "owns_target", job.owns_target);
+  read(object, "was_done", job.was_done);
   job.image.source = text_of(object, "source");
   job.image.source_format = text_of(object, "source_format");
   job.image.target = text_of(object, "target");
@@ -112,6 +113,7 @@ JobVerdict read_verdict(const json& object) {
   verdict.root = text_of(object, "root");
   read(object, "verified", verdict.verified);
   verdict.warnings = texts_of(object, "warnings");
+  verdict.was_done = object.value("was_done", verdict.state == JobState::done);
   return verdict;
 }
 
@@ -142,6 +144,7 @@ std::string job_line(const ConvertJob& job) {
                         {{"id", job.job.id},
                          {"attempt", job.job.attempt},
                          {"owns_target", job.job.owns_target},
+                         {"was_done", job.job.was_done},
                          {"source", to_latin1(job.job.image.source)},
                          {"source_format", to_latin1(job.job.image.source_format)},
                          {"target", to_latin1(job.job.image.target)}}},
@@ -186,7 +189,8 @@ std::string verdict_line(const JobVerdict& verdict) {
                        {"peak_rss_bytes", verdict.peak_rss_bytes},
                        {"root", to_latin1(verdict.root)},
                        {"verified", verdict.verified},
-                       {"warnings", to_json(verdict.warnings)}};
+                       {"warnings", to_json(verdict.warnings)},
+                       {"was_done", verdict.was_done}};
   return object.dump() + '\n';
 }
 

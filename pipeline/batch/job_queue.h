@@ -42,8 +42,10 @@ class JobQueue {
                                          std::optional<std::int64_t> retry_at_ms,
                                          std::int64_t now_ms) = 0;
 
-  // Puts a job that was taken, and stopped with nothing wrong, back to where it was.
-  [[nodiscard]] virtual Status release(const Lease& lease, std::int64_t now_ms) = 0;
+  // Puts a job that was taken, and stopped with nothing wrong, back to where it was. Of `stopped`
+  // only what the attempt cost counts.
+  [[nodiscard]] virtual Status release(const Lease& lease, const JobVerdict& stopped,
+                                       std::int64_t now_ms) = 0;
 
   // Jobs that are queued (those that wait to be tried again, too) or running.
   [[nodiscard]] virtual Result<std::uint64_t> open_jobs() = 0;

@@ -118,7 +118,7 @@ Status write_job(Database& database, const QueuedJob& job) {
   const JobRecord& record = job.record;
   // Of one that was never given back there is none.
   const bool has_verdict = !record.verdict.error_kind.empty() || !record.verdict.reason.empty() ||
-                           record.verdict.state == JobState::done;
+                           record.verdict.state == JobState::done || record.verdict.was_done;
   const std::string verdict = has_verdict ? verdict_line(record.verdict) : "";
   return database.run(
       "UPDATE jobs SET is_planned = 1, state = ?, attempts = ?, failures = ?, owns_target = ?, "
@@ -154,11 +154,11 @@ QueuedJob joined(const PlannedImage& image, const QueuedJob* stored) {
   const bool skip = image.state == PlannedState::skipped;
   if (skip && record.state != JobState::done) {
     record.state = JobState::skipped;
-    record.verdict = {};
+    record.verdict = {.was_done = record.verdict.was_done};
     record.verdict.reason = image.reason;
   } else if (!skip && record.state == JobState::skipped) {
     record.state = JobState::queued;
-    record.verdict = {};
+    record.verdict = {.was_done = record.verdict.was_done};
   }
   return job;
 }

@@ -13,10 +13,11 @@ namespace grainmill {
 
 // How much was done by when: a point of the plot of throughput.
 struct BatchSample {
-  std::int64_t time_ms = 0;       // since the epoch
-  std::uint64_t guest_bytes = 0;  // of all disks, worked through since the run began
-  std::uint64_t data_bytes = 0;   // of those, read
-  std::uint32_t running = 0;      // jobs
+  std::int64_t time_ms = 0;  // since the epoch
+  std::uint64_t guest_bytes =
+      0;  // of all disks, done since the run began; half of it in each of two passes
+  std::uint64_t data_bytes = 0;  // of those, read
+  std::uint32_t running = 0;     // jobs
 };
 
 // One call of `batch run`.

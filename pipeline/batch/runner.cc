@@ -133,7 +133,7 @@ class Runner {
   Status end(const Lease& lease, JobVerdict verdict) {
     if (is_cancelled() &&
         (verdict.error_kind == kCancelledKind || verdict.error_kind == kCrashKind))
-      return catalogue_.release(lease, now_ms());
+      return catalogue_.release(lease, verdict, now_ms());
     if (verdict.error_kind == kCancelledKind) {
       verdict.reason = "its process was told to end by someone else";
       verdict.may_retry = true;
@@ -181,6 +181,8 @@ class Runner {
       sample.data_bytes += worker->data_bytes();
       resident += worker->process().resident_bytes();
     }
+    // A disk that is read back is gone through twice, and is one disk all the same.
+    if (options_.verify) sample.guest_bytes /= 2;
     sample.time_ms = now_ms();
     sample.running = static_cast<std::uint32_t>(workers_.size());
     return catalogue_.add_sample(sample, resident);
