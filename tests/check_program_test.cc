@@ -69,9 +69,12 @@ TEST_F(CheckProgram, SaysWhatAndWhere) {
   EXPECT_TRUE(sound.out.starts_with("sound.vmdk: sound (vmdk, 192 KiB, ")) << sound.out;
   const CommandResult bad = run({"bad.vmdk"});
   for (const std::string words : {"damage: bad.vmdk: ", "guest offset 0x10000 to 0x20000",
-                                  "can be repaired from ", "bad.vmdk: DAMAGED: 1 finding "})
+                                  "can be repaired from ", "bad.vmdk: DAMAGED: 1 finding ",
+                                  "grainmill check --repair bad.vmdk\n",
+                                  "grainmill check --salvage RAW bad.vmdk\n"})
     EXPECT_NE(bad.out.find(words), std::string::npos) << words << " is not in: " << bad.out;
   EXPECT_EQ(bad.err, "");
+  EXPECT_EQ(sound.out.find("--repair"), std::string::npos) << sound.out;
 }
 
 TEST_F(CheckProgram, QuietMeansQuiet) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/check.h"
 
+#include "engine/base/text.h"
 #include "tools/command_line.h"
 #include "tools/findings.h"
 #include "tools/report.h"
@@ -92,6 +93,10 @@ class Checker {
       return false;
     }
     note(check_status(*report));
+    if (report->damage != 0 && ++damaged_ == 1) {
+      damaged_image_ = shell_word(image);
+      damaged_format_ = report->format;
+    }
     const std::uint64_t omitted = found - std::min(found, kMostListed);
     if (for_programs())
       print_json(to_json(image, *report, std::move(listed), omitted));
@@ -105,6 +110,7 @@ class Checker {
       host_.out << (objects_.size() == 1 ? objects_.front() : objects_)
                        .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
                 << '\n';
+    if (!for_programs() && !args_.run.quiet && damaged_ != 0) host_.out << next_steps();
     return worst_;
   }
 
@@ -119,6 +125,16 @@ class Checker {
     static constexpr std::array kByWeight = {kExitDone, kExitLeaks, kExitNotChecked, kExitDamaged};
     const auto weight = [](int each) { return std::ranges::find(kByWeight, each); };
     if (weight(status) > weight(worst_)) worst_ = status;
+  }
+
+  [[nodiscard]] std::string next_steps() const {
+    const std::string image = damaged_ == 1 ? damaged_image_ : "IMAGE";
+    std::string text;
+    if (damaged_ > 1 || damaged_format_ != "qcow2")  // of which there is no second copy
+      text = fmt::format("What can be repaired, without writing: grainmill check --repair {}\n",
+                         image);
+    return text +
+           fmt::format("To save what can be read: grainmill check --salvage RAW {}\n", image);
   }
 
   void print_json(nlohmann::json object) {
@@ -142,6 +158,9 @@ class Checker {
   Host& host_;
   nlohmann::json objects_ = nlohmann::json::array();
   int worst_ = kExitDone;
+  std::uint64_t damaged_ = 0;  // images
+  std::string damaged_image_;  // the first of them
+  std::string damaged_format_;
 };
 
 }  // namespace

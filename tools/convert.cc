@@ -77,6 +77,16 @@ Host host_beside(const ConvertArgs& args, const Host& host) {
   return {host.files, out, host.err, host.err_is_terminal, host.cancelled};
 }
 
+int report_failed_conversion(const Error& error, const ConvertArgs& args, Host& host) {
+  report_failure(error, args.run.progress, host);
+  if (error.kind == ErrorKind::corrupt && args.run.progress != ProgressForm::json)
+    host.err << fmt::format(
+        "To see all that is wrong: grainmill check {0}\n"
+        "To save what can be read: grainmill check --salvage RAW {0}\n",
+        shell_word(args.source.path));
+  return kExitFailed;
+}
+
 }  // namespace
 
 int run_convert(const ConvertArgs& args, Host& given) {
@@ -100,7 +110,7 @@ int run_convert(const ConvertArgs& args, Host& given) {
 
   const Result<ConvertReport> report = convert(host.files, options);
   progress.finish();
-  if (!report) return report_failure(report.error(), args.run.progress, host);
+  if (!report) return report_failed_conversion(report.error(), args, host);
   for (const std::string& warning : report->warnings)
     host.err << "grainmill: warning: " << printable(warning) << '\n';
   if (args.run.progress == ProgressForm::json)
