@@ -310,7 +310,8 @@ class ResumableConversion {
                            error.kind == ErrorKind::unsupported ||
                            error.kind == ErrorKind::mismatch;
     if (journal_->checkpoints() != 0 && !(is_damage && sink_)) {
-      if (error.kind == ErrorKind::io || error.kind == ErrorKind::cancelled)
+      if (error.kind == ErrorKind::io || error.kind == ErrorKind::no_space ||
+          error.kind == ErrorKind::cancelled)
         error.message += fmt::format(
             "; what was written of {} is kept, hidden beside it: the same command goes on from "
             "there",

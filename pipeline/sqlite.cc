@@ -21,6 +21,8 @@ ErrorKind kind_of(int code) {
     case SQLITE_READONLY:
     case SQLITE_AUTH:
       return ErrorKind::denied;
+    case SQLITE_FULL:
+      return ErrorKind::no_space;
     default:
       return ErrorKind::io;
   }
@@ -35,6 +37,8 @@ std::unexpected<Error> sql_error(sqlite3* handle, const std::string& path,
     kind = ErrorKind::not_found;
   const char* const words = handle != nullptr ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
   std::string message = fmt::format("cannot {}: {} (SQLite {})", action, words, code);
+  if (kind == ErrorKind::no_space)
+    message += ": make room on its file system; the same command goes on from here";
   if (kind == ErrorKind::busy) message = "another program is using it: wait until it has ended";
   return fail(kind, path, std::move(message));
 }

@@ -408,7 +408,7 @@ class CreateFault : public ::testing::TestWithParam<std::string> {
       files_.add({.call = call, .nth = n, .error_number = ENOSPC});
       const Result<vmdk::CreatedDisk> made = make();
       ASSERT_FALSE(made);
-      EXPECT_EQ(made.error().kind, ErrorKind::io) << made.error();
+      EXPECT_EQ(made.error().kind, ErrorKind::no_space) << made.error();
       EXPECT_EQ(names_in(dir_.path()), std::vector<std::string>());
       remove_all();
     }

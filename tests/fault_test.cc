@@ -130,7 +130,7 @@ TEST_F(FaultTest, AFullDeviceLeavesNothing) {
     files_.add({.call = write, .room_bytes = room, .error_number = ENOSPC});
     const Result<ConvertReport> report = convert_disk(2);
     ASSERT_FALSE(report);
-    EXPECT_EQ(report.error().kind, ErrorKind::io);
+    EXPECT_EQ(report.error().kind, ErrorKind::no_space);
     EXPECT_NE(report.error().message.find("No space left"), std::string::npos) << report.error();
     expect_nothing_left();
   }

@@ -159,7 +159,7 @@ TEST_P(Resume, GoesOnAfterAWriteThatFails) {
     files_.add({.call = write, .within = "out/", .nth = n, .error_number = ENOSPC});
     const Result<ConvertReport> report = convert_disk();
     ASSERT_FALSE(report);
-    ASSERT_EQ(report.error().kind, ErrorKind::io) << report.error();
+    ASSERT_EQ(report.error().kind, ErrorKind::no_space) << report.error();
     const bool has_message = report.error().message.find("goes on") != std::string::npos;
     EXPECT_EQ(has_message, fs::exists(journal()));
     EXPECT_EQ(has_message, !partials().empty());

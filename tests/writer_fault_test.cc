@@ -171,7 +171,7 @@ TEST_P(WriterFault, AFullDeviceLeavesTheOlderOutput) {
     const Result<ConvertReport> report = convert_disk();
     fits = report.has_value();
     if (fits) break;
-    EXPECT_EQ(report.error().kind, ErrorKind::io);
+    EXPECT_EQ(report.error().kind, ErrorKind::no_space);
     EXPECT_NE(report.error().message.find("No space left"), std::string::npos) << report.error();
     EXPECT_EQ(contents_of(out_) == older_output_, true);
   }

@@ -21,8 +21,9 @@ std::uint64_t jobs_left(const BatchReport& report) {
 }
 
 // By the kind of the error; what is not listed has its remedy in its message.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kSteps = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kSteps = {{
     {"io", "Look after the disk, or the network, that did not answer"},
+    {"no_space", "Make room on the file system of the output"},
     {"not_found", "Bring the file back to where it was, or plan again without this image"},
     {"corrupt",
      "See what is damaged with `grainmill check`; `check --repair` mends what can be mended, and "

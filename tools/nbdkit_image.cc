@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 namespace grainmill {
@@ -27,12 +26,6 @@ Status set_once(std::string& text, std::string_view key, const std::string& valu
                 fmt::format("{}={}: {}", key, value, value.empty() ? "is empty" : "comes twice"));
   text = value;
   return {};
-}
-
-// An error does not carry its errno; os_error() ends the message with the words for it.
-bool is_os_error(const Error& error, int number) {
-  return error.kind == ErrorKind::io &&
-         error.message.ends_with(std::generic_category().message(number));
 }
 
 }  // namespace
@@ -95,15 +88,14 @@ int errno_of(const Error& error) {
       return EPERM;
     case ErrorKind::busy:
       return EBUSY;
+    case ErrorKind::no_space:
+      return ENOSPC;  // which clients act on: qemu stops the guest until there is room
     case ErrorKind::io:
     case ErrorKind::corrupt:
     case ErrorKind::mismatch:
     case ErrorKind::cancelled:
       break;
   }
-  // The one that clients act on: qemu stops the guest until there is room.
-  for (const int number : {ENOSPC, EDQUOT})
-    if (is_os_error(error, number)) return number;
   return EIO;
 }
 

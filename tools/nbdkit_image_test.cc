@@ -12,7 +12,7 @@ namespace {
 
 TEST(NbdkitImage, TellsClientsThatTheDiskIsFull) {
   EXPECT_EQ(errno_of(os_error(ENOSPC, "disk.vmdk", "write")), ENOSPC);
-  EXPECT_EQ(errno_of(os_error(EDQUOT, "disk.vmdk", "write")), EDQUOT);
+  EXPECT_EQ(errno_of(os_error(EDQUOT, "disk.vmdk", "write")), ENOSPC);
   EXPECT_EQ(errno_of(os_error(EIO, "disk.vmdk", "write")), EIO);
 }
 

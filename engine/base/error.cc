@@ -11,6 +11,8 @@ std::string_view error_kind_name(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::io:
       return "io";
+    case ErrorKind::no_space:
+      return "no_space";
     case ErrorKind::not_found:
       return "not_found";
     case ErrorKind::corrupt:

@@ -14,6 +14,7 @@ namespace grainmill {
 // trouble.
 enum class ErrorKind : std::uint8_t {
   io,                // the operating system failed a call
+  no_space,          // ... for want of room on the file system, or of quota
   not_found,         // a file that was named does not exist
   corrupt,           // the image contradicts itself or its format
   unsupported,       // sound, but of a kind that is not read

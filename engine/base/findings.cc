@@ -26,6 +26,7 @@ Severity severity_of(const Error& error) {
     case ErrorKind::not_found:
       return Severity::damage;
     case ErrorKind::io:
+    case ErrorKind::no_space:
     case ErrorKind::unsupported:
     case ErrorKind::invalid_argument:
     case ErrorKind::denied:

@@ -32,6 +32,19 @@ std::unexpected<Error> io_error(const std::string& path, std::uint64_t offset,
   return std::unexpected(std::move(error));
 }
 
+ErrorKind kind_of(int error_number) {
+  switch (error_number) {
+    case ENOENT:
+    case ENOTDIR:
+      return ErrorKind::not_found;
+    case ENOSPC:
+    case EDQUOT:
+      return ErrorKind::no_space;
+    default:
+      return ErrorKind::io;
+  }
+}
+
 bool is_in_memory(int descriptor) {
   struct statfs status{};
   return ::fstatfs(descriptor, &status) == 0 && status.f_type == TMPFS_MAGIC;
@@ -40,8 +53,7 @@ bool is_in_memory(int descriptor) {
 }  // namespace
 
 Error os_error(int error_number, const std::string& path, std::string_view action) {
-  const bool absent = error_number == ENOENT || error_number == ENOTDIR;
-  return Error{absent ? ErrorKind::not_found : ErrorKind::io, path, std::nullopt,
+  return Error{kind_of(error_number), path, std::nullopt,
                fmt::format("cannot {}: {}", action, std::generic_category().message(error_number))};
 }
 

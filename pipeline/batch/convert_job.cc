@@ -250,7 +250,8 @@ JobVerdict failed_verdict(const Error& error) {
   verdict.state = JobState::failed;
   verdict.error_kind = error_kind_name(error.kind);
   verdict.reason = error.to_string();
-  verdict.may_retry = error.kind == ErrorKind::io || error.kind == ErrorKind::busy;
+  verdict.may_retry = error.kind == ErrorKind::io || error.kind == ErrorKind::no_space ||
+                      error.kind == ErrorKind::busy;
   return verdict;
 }
 
