@@ -26,4 +26,16 @@ Status refuse_source_as_output(FileSystem& files, const Disk& disk, const std::s
   return {};
 }
 
+Status refuse_older_output(FileSystem& files, const std::string& output) {
+  if (output == kStandardOutputName) return {};
+  const Result<std::unique_ptr<File>> existing = files.open_read(output);
+  if (existing)
+    return fail(ErrorKind::invalid_argument, output,
+                "exists already, and is not replaced: choose another name for what is written, or "
+                "move this file away");
+  const ErrorKind kind = existing.error().kind;
+  if (kind == ErrorKind::not_found || kind == ErrorKind::unsupported) return {};
+  return std::unexpected(existing.error());
+}
+
 }  // namespace grainmill

@@ -12,4 +12,7 @@ namespace grainmill {
 [[nodiscard]] Status refuse_source_as_output(FileSystem& files, const Disk& disk,
                                              const std::string& output);
 
+// For an output that never replaces a file. What is no regular file is for its maker to judge.
+[[nodiscard]] Status refuse_older_output(FileSystem& files, const std::string& output);
+
 }  // namespace grainmill

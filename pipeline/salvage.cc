@@ -325,6 +325,7 @@ class Salvage {
       : files_(files), options_(options), plan_(files) {}
 
   Result<SalvageReport> run() {
+    GM_CHECK(refuse_older_outputs());
     plan_repair();
     GM_CHECK(open());
     const Disk& disk = disks_.front();
@@ -336,6 +337,12 @@ class Salvage {
   }
 
  private:
+  // With a shell's pattern for names, what should be an image may be taken for the output.
+  [[nodiscard]] Status refuse_older_outputs() const {
+    GM_CHECK(refuse_older_output(files_, options_.output));
+    return refuse_older_output(files_, rescue_map_path(options_.output));
+  }
+
   // What cannot be planned is not corrected; the rest is.
   void plan_repair() {
     const Status planned = plan_chain_repair(files_, options_.image, {options_.disk, false}, plan_);
@@ -409,8 +416,8 @@ class Salvage {
       GM_CHECK(sink->outputs().sync());
       GM_CHECK(map_file->file().sync());
     }
-    // In between, no map of an older output may speak for this one.
-    GM_CHECK(files_.remove(map_path));
+    // Salvaging takes its time, in which others may have made files of these names.
+    GM_CHECK(refuse_older_outputs());
     GM_CHECK(sink->outputs().publish(options_.durability));
     if (Status named = map_file->publish(options_.durability); !named) {
       sink->outputs().withdraw();

@@ -45,7 +45,8 @@ struct SalvageReport {
 // would leave them, by either copy of the tables, around what cannot be read, to the sector where
 // it is stored plainly. A parent that is not there is missing, and so is all that only it has. The
 // image is not changed. Fails where no image can be opened, where content IDs do not match (unless
-// they are to be ignored), and where the output cannot be written; then nothing has its name.
+// they are to be ignored), and where the output exists already (but as a block device) or cannot be
+// written; then nothing has its name that had it not before.
 [[nodiscard]] Result<SalvageReport> salvage(FileSystem& files, const SalvageOptions& options);
 
 }  // namespace grainmill

@@ -209,6 +209,35 @@ TEST_F(SalvageTest, RefusesToOverwriteItsSourceAndToIgnoreContentIds) {
   EXPECT_FALSE(fs::exists(output()));
 }
 
+// As with `check --salvage *.vmdk`, where the shell makes an image the output.
+TEST_F(SalvageTest, ReplacesNoFile) {
+  build();
+  build_disk(dir_.path(), "healthy", parse_layout("128k:A"), LinkOptions{});
+  const std::vector<std::byte> before = file_bytes(dir_ / "healthy.vmdk");
+  const CommandResult refused = program({"--salvage", "healthy.vmdk", "disk.vmdk"});
+  EXPECT_EQ(refused.exit_status, 1);
+  for (const char* words : {"grainmill: healthy.vmdk: exists already", "another name", "move"})
+    EXPECT_NE(refused.err.find(words), std::string::npos) << words << " not in " << refused.err;
+  EXPECT_EQ(file_bytes(dir_ / "healthy.vmdk"), before);
+  EXPECT_FALSE(fs::exists(dir_ / "healthy.vmdk.map"));
+
+  fs::copy_file(dir_ / "healthy.vmdk", dir_ / "saved.raw.map");
+  EXPECT_TRUE(HasError(run(), ErrorKind::invalid_argument, "exists already"));
+  EXPECT_EQ(file_bytes(dir_ / "saved.raw.map"), before);
+  EXPECT_FALSE(fs::exists(output()));
+}
+
+TEST_F(SalvageTest, ReplacesNoFileThatAppearsMeanwhile) {
+  build({.kind = Kind::monolithic_flat});
+  FaultFileSystem files(posix_file_system());
+  files.add({.path_end = "-flat.vmdk", .nth = 1, .error_number = 0, .before = [this] {
+               fs::copy_file(disk_.path(), output());
+             }});
+  EXPECT_TRUE(HasError(run(files), ErrorKind::invalid_argument, "exists already"));
+  EXPECT_EQ(file_bytes(output()), file_bytes(disk_.path()));
+  EXPECT_FALSE(fs::exists(rescue_map_path(output())));
+}
+
 TEST_F(SalvageTest, TellsPeopleAndProgramsWhatItSaved) {
   build({.kind = Kind::stream_optimized});
   flip_bits(disk_.path(), disk_.links[0].extents[0].grain_at(kGrain).data_offset + 40);
@@ -216,7 +245,7 @@ TEST_F(SalvageTest, TellsPeopleAndProgramsWhatItSaved) {
   EXPECT_EQ(text.exit_status, 2);
   EXPECT_NE(text.out.find("missing: guest offset 0x10000 to 0x20000"), std::string::npos)
       << text.out;
-  const CommandResult json = program({"--salvage", "saved.raw", "--output", "json", "disk.vmdk"});
+  const CommandResult json = program({"--salvage", "again.raw", "--output", "json", "disk.vmdk"});
   const nlohmann::json object = nlohmann::json::parse(json.out, nullptr, false);
   EXPECT_EQ(object.value("missing_bytes", 0), 65536) << json.out;
   EXPECT_EQ(object["ranges"].size(), 1U);

@@ -145,8 +145,8 @@ void add_check(CLI::App& root, CheckArgs& args) {
       app.add_flag("--undo", args.undo, "Take a repair back that left its journal, IMAGE.undo")
           ->excludes(repair);
   app.add_option("--salvage", args.salvage,
-                 "Write all that can still be read to a raw disk, and to RAW.map what is missing; "
-                 "the image stays as it is")
+                 "Write all that can still be read to a raw disk, and to RAW.map what is missing: "
+                 "new files, or a block device; the image stays as it is")
       ->type_name("RAW")
       ->excludes(repair)
       ->excludes(undo);
