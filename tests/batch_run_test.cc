@@ -6,6 +6,7 @@
 #include "pipeline/batch/plan.h"
 #include "tests/fakes/outcome.h"
 #include "tests/program.h"
+#include "tests/support/file_bytes.h"
 #include "tests/support/layout.h"
 #include "tests/support/qemu_img.h"
 #include "tests/support/temp_dir.h"
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -345,6 +347,62 @@ TEST_F(BatchRun, TriesItsReportsBeforeItBegins) {
   }
   EXPECT_EQ(run({"--html", "report.html"}).exit_status, 0);
   EXPECT_TRUE(fs::exists(dir_ / "report.html"));
+}
+
+TEST_F(BatchRun, ItsReportsReplaceOnlyOlderOnes) {
+  add("disk", "1m:A");
+  write();
+  ASSERT_EQ(run().exit_status, 0);
+  const std::string disk = plan_.images.front().source;
+  std::ofstream(dir_ / "index.html") << "<!DOCTYPE html>\n<html lang=\"en\">\n<p>mine";
+  std::ofstream(dir_ / "other.prom") << "# HELP node_load1 1m load average.\n";
+  for (const std::string verb : {"run", "report"})
+    for (const std::string option : {"--html", "--metrics-file"})
+      for (const std::string& file :
+           {disk, plan_path_, plan_path_ + ".db", (dir_ / "index.html").string(),
+            (dir_ / "other.prom").string()}) {
+        const std::vector<std::byte> before = file_bytes(file);
+        const CommandResult result =
+            run_program(dir_.path(), {"batch", verb, plan_path_, option, file});
+        EXPECT_EQ(result.exit_status, 1) << file;
+        for (const std::string& words : {file + ": exists already, and is no ",
+                                         std::string("name another file, or remove this one")})
+          EXPECT_NE(result.err.find(words), std::string::npos) << result.err;
+        EXPECT_TRUE(file.ends_with(".db") || file_bytes(file) == before) << file;
+      }
+}
+
+TEST_F(BatchRun, ItsReportsReplaceOlderOnesAndEmptyFiles) {
+  add("disk", "1m:A");
+  write();
+  std::ofstream(dir_ / "page.html").flush();
+  std::ofstream(dir_ / "batch.prom").flush();
+  for (const std::string verb : {"run", "run", "report", "report"})
+    EXPECT_EQ(run_program(dir_.path(), {"batch", verb, plan_path_, "--html", "page.html",
+                                        "--metrics-file", "batch.prom"})
+                  .exit_status,
+              0);
+  EXPECT_NE(fs::file_size(dir_ / "page.html"), 0U);
+  // The one is no older one of the other.
+  EXPECT_EQ(run({"--html", "batch.prom"}).exit_status, 1);
+  EXPECT_EQ(run({"--metrics-file", "page.html"}).exit_status, 1);
+}
+
+TEST_F(BatchRun, ItsReportsGoToNoStream) {
+  add("disk", "1m:A");
+  write();
+  for (const std::string name : {"-", "/dev/stdout", "/dev/fd/1"}) {
+    const CommandResult result = run({"--html", name});
+    EXPECT_EQ(result.exit_status, 1);
+    EXPECT_NE(result.err.find("./- is one called -"), std::string::npos) << result.err;
+    EXPECT_FALSE(fs::exists(dir_ / "-"));
+  }
+  ASSERT_EQ(::mkfifo((dir_ / "fifo").c_str(), 0600), 0);
+  const CommandResult fifo = run({"--html", "fifo"});
+  EXPECT_EQ(fifo.exit_status, 1);
+  EXPECT_NE(fifo.err.find("is a FIFO"), std::string::npos) << fifo.err;
+  EXPECT_EQ(run({"--html", "./-"}).exit_status, 0);
+  EXPECT_TRUE(fs::exists(dir_ / "-"));
 }
 
 TEST_F(BatchRun, SaysHowAFailedImageIsBegunAgain) {

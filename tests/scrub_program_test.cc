@@ -3,6 +3,7 @@
 // `grainmill scrub` as its operator, cron and a monitoring system see it: two hundred images with
 // all that can become of them, killed on its way. GRAINMILL_KILLS says how often (default: 10).
 #include "tests/program.h"
+#include "tests/support/file_bytes.h"
 #include "tests/support/layout.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -179,6 +181,23 @@ TEST_F(ScrubProgram, MetricsAreInPrometheusFormat) {
   EXPECT_EQ(values["grainmill_scrub_run_complete"], "1");
   const std::string label = (fs::canonical(folder_) / "a\\\"b\\\\c\\nd.vmdk").string();
   EXPECT_EQ(values["grainmill_scrub_image_bad{image=\"" + label + "\",verdict=\"new\"}"], "0");
+}
+
+TEST_F(ScrubProgram, ItsReportsReplaceOnlyOlderOnes) {
+  const BuiltDisk disk = build("disk", "256k:r");
+  const std::vector<std::byte> before = file_bytes(disk.path());
+  for (const std::string option : {"--html", "--metrics"}) {
+    for (const std::string& file : {disk.path().string(), std::string("-")}) {
+      const CommandResult result = run({option, file});
+      EXPECT_EQ(result.exit_status, 1);
+      EXPECT_TRUE(result.err.starts_with("grainmill: " + file + ": ")) << result.err;
+      EXPECT_EQ(result.out, "");  // before all was read
+    }
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(run({option, "report"}).exit_status, 0);
+    fs::remove(dir_ / "report");
+  }
+  EXPECT_TRUE(file_bytes(disk.path()) == before);
+  EXPECT_FALSE(fs::exists(dir_ / "-"));
 }
 
 TEST_F(ScrubProgram, ASignalStopsItAndLosesNothing) {

@@ -19,6 +19,7 @@
 namespace grainmill {
 namespace {
 
+constexpr const char* kTitle = "Batch";
 constexpr std::size_t kMostCards = 100;
 constexpr std::size_t kMostRuns = 20;
 constexpr std::size_t kRootDigits = 8;
@@ -291,8 +292,10 @@ std::string table(const BatchReport& report) {
 
 }  // namespace
 
+std::string batch_html_begin() { return html_begin(kTitle); }
+
 std::string batch_html(const BatchReport& report) {
-  return html_head("Batch", plot_style() + kStyle) + header(report) + tiles(report) +
+  return html_head(kTitle, plot_style() + kStyle) + header(report) + tiles(report) +
          "<h2>Throughput</h2>\n" + throughput_plot(report) + run_list(report) + cards(report) +
          table(report) + html_end();
 }

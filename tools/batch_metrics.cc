@@ -10,6 +10,8 @@
 namespace grainmill {
 namespace {
 
+constexpr const char* kPrefix = "grainmill_batch_";
+
 double in_seconds(std::int64_t milliseconds) { return static_cast<double>(milliseconds) / 1000; }
 
 void add_jobs(MetricsText& metrics, const BatchReport& report) {
@@ -80,8 +82,10 @@ void add_runs(MetricsText& metrics, const BatchReport& report) {
 
 }  // namespace
 
+std::string batch_metrics_begin() { return metrics_begin(kPrefix); }
+
 std::string batch_metrics(const BatchReport& report) {
-  MetricsText metrics("grainmill_batch_");
+  MetricsText metrics(kPrefix);
   metrics.family("info", "What the batch is; always 1.");
   metrics.sample(1, fmt::format("plan=\"{}\",format=\"{}\"", metrics_label(report.plan),
                                 metrics_label(report.output.format)));

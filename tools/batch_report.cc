@@ -11,13 +11,22 @@ namespace grainmill {
 namespace {
 
 Status write_reports(const BatchReportArgs& args, const BatchReport& report, FileSystem& files) {
-  if (!args.html.empty()) GM_CHECK(write_report(files, args.html, batch_html(report)));
-  if (!args.metrics_file.empty())
-    GM_CHECK(write_report(files, args.metrics_file, batch_metrics(report)));
-  return {};
+  GM_CHECK(write_batch_html(files, args.html, report));
+  return write_batch_metrics(files, args.metrics_file, report);
 }
 
 }  // namespace
+
+Status write_batch_html(FileSystem& files, const std::string& path, const BatchReport& report) {
+  if (path.empty()) return {};
+  return write_report(files, path, {"page of a batch", batch_html_begin()}, batch_html(report));
+}
+
+Status write_batch_metrics(FileSystem& files, const std::string& path, const BatchReport& report) {
+  if (path.empty()) return {};
+  return write_report(files, path, {"metrics file of a batch", batch_metrics_begin()},
+                      batch_metrics(report));
+}
 
 int run_batch_report(const BatchReportArgs& args, Host& host) {
   const Result<BatchReport> report = load_batch_report(host, args.plan);

@@ -30,9 +30,17 @@ namespace grainmill {
 
 // One page that needs nothing else: no scripts, no other files, no network.
 [[nodiscard]] std::string batch_html(const BatchReport& report);
+[[nodiscard]] std::string batch_html_begin();  // of each such page
 
 // In Prometheus' text format.
 [[nodiscard]] std::string batch_metrics(const BatchReport& report);
+[[nodiscard]] std::string batch_metrics_begin();  // of each such text
+
+// Either one to a file of the user's; an empty path: nothing. Only an older one is replaced.
+[[nodiscard]] Status write_batch_html(FileSystem& files, const std::string& path,
+                                      const BatchReport& report);
+[[nodiscard]] Status write_batch_metrics(FileSystem& files, const std::string& path,
+                                         const BatchReport& report);
 
 // For a terminal of so many columns and rows: each running image, the queue, totals. Plain text,
 // without control characters. rows == 0: all that there is to say, in as many lines as it takes.

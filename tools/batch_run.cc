@@ -44,7 +44,7 @@ class RunReports {
     if (server_) server_->update(report);
     // One that cannot be written now is written when the run ends, or is its error then.
     if (!args_.metrics_file.empty())
-      static_cast<void>(write_report(host_.files, args_.metrics_file, batch_metrics(report)));
+      static_cast<void>(write_batch_metrics(host_.files, args_.metrics_file, report));
   }
 
   void take_away() { screen_.finish(); }
@@ -60,10 +60,8 @@ class RunReports {
 
  private:
   Status write(const BatchReport& report) {
-    if (!args_.metrics_file.empty())
-      GM_CHECK(write_report(host_.files, args_.metrics_file, batch_metrics(report)));
-    if (!args_.html.empty()) GM_CHECK(write_report(host_.files, args_.html, batch_html(report)));
-    return {};
+    GM_CHECK(write_batch_metrics(host_.files, args_.metrics_file, report));
+    return write_batch_html(host_.files, args_.html, report);
   }
 
   const BatchRunArgs& args_;

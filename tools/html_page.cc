@@ -57,9 +57,13 @@ th, td { padding: .4rem .6rem .4rem 0; border-bottom: 1px solid var(--line); ver
 
 }  // namespace
 
+std::string html_begin(const std::string& title) {
+  return fmt::format("{}<title>{}</title>\n", kBeforeTitle, html_escaped(title));
+}
+
 std::string html_head(const std::string& title, const std::string& style) {
-  return fmt::format("{}<title>{}</title>\n<style>\n{}{}\n</style>\n</head>\n<body>\n",
-                     kBeforeTitle, html_escaped(title), kStyle, style);
+  return fmt::format("{}<style>\n{}{}\n</style>\n</head>\n<body>\n", html_begin(title), kStyle,
+                     style);
 }
 
 std::string html_end() { return "</body>\n</html>\n"; }

@@ -5,6 +5,8 @@
 
 namespace grainmill {
 
+std::string metrics_begin(std::string_view prefix) { return fmt::format("# HELP {}", prefix); }
+
 std::string metrics_label(const std::string& value) {
   std::string escaped;
   for (const char c : to_utf8(value)) {

@@ -38,6 +38,9 @@ class MetricsText {
   std::string text_;
 };
 
+// What the text begins with: an older one of the same prefix is known by it.
+[[nodiscard]] std::string metrics_begin(std::string_view prefix);
+
 // A label's value, as it is written between the quotes.
 [[nodiscard]] std::string metrics_label(const std::string& value);
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <ostream>
 #include <span>
+#include <string_view>
 
 namespace grainmill {
 namespace {
@@ -19,6 +20,13 @@ std::string eta_text(double seconds) {
   if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole % 3600 / 60);
   if (whole >= 60) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   return fmt::format("{}s", whole);
+}
+
+// Under such a name a file would be made that nobody looks for, or the one replaced that standard
+// output goes to.
+bool is_stream_name(std::string_view path) {
+  return path == "-" || path == "/dev/stdout" || path == "/dev/stderr" ||
+         path.starts_with("/dev/fd/") || path.starts_with("/proc/");
 }
 
 }  // namespace
@@ -96,8 +104,32 @@ GraphOptions graph_options(const RunArgs& args, ProgressReporter& progress, Host
   return options;
 }
 
-Status write_report(FileSystem& files, const std::string& path, const std::string& text) {
+Status check_report_path(FileSystem& files, const std::string& path, const ReportKind& kind) {
   if (path.empty()) return {};
+  if (is_stream_name(path))
+    return fail(ErrorKind::invalid_argument, path,
+                "a report is a file that is replaced in one step, and goes to no stream: name a "
+                "file (./- is one called -)");
+  const Result<std::unique_ptr<File>> file = files.open_read(path);
+  if (!file) {
+    // What is no regular file is refused when it is made, in better words.
+    const ErrorKind why = file.error().kind;
+    if (why == ErrorKind::not_found || why == ErrorKind::unsupported) return {};
+    return std::unexpected(file.error());
+  }
+  std::string begin(kind.begin.size(), '\0');
+  GM_TRY(const std::size_t got, (*file)->read_at(0, std::as_writable_bytes(std::span(begin))));
+  if (got == 0 || begin == kind.begin) return {};
+  return fail(ErrorKind::invalid_argument, path,
+              fmt::format("exists already, and is no {}, so it is not replaced by one: name "
+                          "another file, or remove this one",
+                          kind.name));
+}
+
+Status write_report(FileSystem& files, const std::string& path, const ReportKind& kind,
+                    const std::string& text) {
+  if (path.empty()) return {};
+  GM_CHECK(check_report_path(files, path, kind));
   GM_TRY(const std::unique_ptr<PendingFile> file, files.create_pending(path));
   GM_CHECK(file->file().write_at(0, std::as_bytes(std::span(text))));
   return file->publish(Durability::unsynced);

@@ -7,6 +7,8 @@
 
 #include <chrono>
 #include <functional>
+#include <string>
+#include <string_view>
 
 namespace grainmill {
 
@@ -43,8 +45,20 @@ class ProgressReporter {
 [[nodiscard]] GraphOptions graph_options(const RunArgs& args, ProgressReporter& progress,
                                          Host& host);
 
+// What is written again and again, under a name of the user's.
+struct ReportKind {
+  std::string_view name;  // for messages: "page of a batch"
+  std::string begin;      // all texts of this kind begin so, and no other file does
+};
+
+// Whether a report may be written to `path`: where nothing is yet, or an empty file, or a report of
+// this kind. Anything else may be the very disk that the report is about. An empty path may.
+[[nodiscard]] Status check_report_path(FileSystem& files, const std::string& path,
+                                       const ReportKind& kind);
+
 // Writes a file, whole or not at all: others read it while it is replaced. An empty path: nothing.
+// Fails where check_report_path() does.
 [[nodiscard]] Status write_report(FileSystem& files, const std::string& path,
-                                  const std::string& text);
+                                  const ReportKind& kind, const std::string& text);
 
 }  // namespace grainmill

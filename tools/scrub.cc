@@ -153,21 +153,35 @@ void print_human(const ScrubArgs& args, const ScrubReport& report, double second
   if (!args.run.quiet || status_of(report) != kExitDone) host.out << summary(report, args, seconds);
 }
 
+ReportKind page_kind() { return {"page of a scrub", scrub_html_begin()}; }
+ReportKind metrics_kind() { return {"metrics file of a scrub", scrub_metrics_begin()}; }
+
+// Before all is read, and cannot be told.
+Status check_report_paths(const ScrubArgs& args, FileSystem& files) {
+  GM_CHECK(check_report_path(files, args.html, page_kind()));
+  return check_report_path(files, args.metrics, metrics_kind());
+}
+
+Status write_reports(const ScrubArgs& args, const ScrubReport& report, FileSystem& files) {
+  GM_CHECK(write_report(files, args.html, page_kind(), scrub_html(report)));
+  return write_report(files, args.metrics, metrics_kind(), scrub_metrics(report));
+}
+
 int print_report(const ScrubArgs& args, const ScrubReport& report, double seconds, Host& host) {
   if (args.form == OutputForm::json)
     host.out << scrub_json(report);
   else
     print_human(args, report, seconds, host);
-  for (const auto& [path, text] :
-       {std::pair(args.html, scrub_html(report)), std::pair(args.metrics, scrub_metrics(report))})
-    if (const Status written = write_report(host.files, path, text); !written)
-      return report_failure(written.error(), args.run.progress, host);
+  if (const Status written = write_reports(args, report, host.files); !written)
+    return report_failure(written.error(), args.run.progress, host);
   return status_of(report);
 }
 
 }  // namespace
 
 int run_scrub(const ScrubArgs& args, Host& host) {
+  if (const Status fine = check_report_paths(args, host.files); !fine)
+    return report_failure(fine.error(), args.run.progress, host);
   read_when_idle();
   ProgressReporter progress(args.run.progress, args.run.quiet, host);
   ScrubOptions options = scrub_options(args, progress, host);

@@ -16,6 +16,7 @@
 namespace grainmill {
 namespace {
 
+constexpr const char* kTitle = "Scrub";
 constexpr std::size_t kMostRanges = 20;  // in words; the map shows all
 constexpr std::size_t kMostHistory = 30;
 constexpr std::uint64_t kMapCells = 400;
@@ -204,8 +205,10 @@ std::string failures(const ScrubReport& report) {
 
 }  // namespace
 
+std::string scrub_html_begin() { return html_begin(kTitle); }
+
 std::string scrub_html(const ScrubReport& report) {
-  std::string page = html_head("Scrub", kStyle) + header(report) + promise(report) + tiles(report);
+  std::string page = html_head(kTitle, kStyle) + header(report) + promise(report) + tiles(report);
   page += cards(report) + failures(report);
   page +=
       "<h2>All images</h2>\n<table>\n<thead><tr><th>verdict</th><th>image</th><th>disk</th>"

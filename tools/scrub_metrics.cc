@@ -7,6 +7,8 @@
 namespace grainmill {
 namespace {
 
+constexpr const char* kPrefix = "grainmill_scrub_";
+
 void add_images(MetricsText& metrics, const ScrubReport& report) {
   metrics.family("image_bad", "1: rotten, damaged, missing or unreadable; 0: neither.");
   for (const ScrubImage& image : report.images)
@@ -22,8 +24,10 @@ void add_images(MetricsText& metrics, const ScrubReport& report) {
 
 }  // namespace
 
+std::string scrub_metrics_begin() { return metrics_begin(kPrefix); }
+
 std::string scrub_metrics(const ScrubReport& report) {
-  MetricsText metrics("grainmill_scrub_");
+  MetricsText metrics(kPrefix);
   metrics.family("images", "Images by verdict.");
   for (std::size_t i = 0; i < kVerdicts; ++i) {
     const auto verdict = static_cast<Verdict>(i);
