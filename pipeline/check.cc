@@ -2,6 +2,7 @@
 #include "pipeline/check.h"
 
 #include "engine/base/units.h"
+#include "engine/format/vmdk/open.h"
 
 #include <algorithm>
 #include <memory>
@@ -220,6 +221,17 @@ class Check {
 };
 
 }  // namespace
+
+std::string image_to_check(FileSystem& files, const std::string& path, const DiskOptions& disk) {
+  const auto is_for_others = [&](const std::string& image) {
+    const Result<std::unique_ptr<Link>> link = open_link(files, image, disk);
+    return !link && link.error().kind == ErrorKind::unsupported;
+  };
+  if (!is_for_others(path)) return path;
+  const std::optional<std::string> owner = vmdk::find_owner(files, path);
+  // Of two that name each other, none would be checked.
+  return owner && !is_for_others(*owner) ? *owner : path;
+}
 
 Result<CheckReport> check(FileSystem& files, const CheckOptions& options) {
   CheckReport report;

@@ -21,6 +21,11 @@ struct CheckOptions {
   std::function<void(const Finding&)> on_finding = [](const Finding&) {};
 };
 
+// The image that has to be checked for `path` to be: its descriptor, where `path` is only a part of
+// a disk that cannot be read by itself; `path` otherwise.
+[[nodiscard]] std::string image_to_check(FileSystem& files, const std::string& path,
+                                         const DiskOptions& disk);
+
 struct CheckReport {
   std::string format;  // of the top link; empty where it could not be opened
   std::uint64_t disk_bytes = 0;

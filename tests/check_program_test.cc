@@ -10,8 +10,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace grainmill::testing {
@@ -68,13 +70,56 @@ TEST_F(CheckProgram, SaysWhatAndWhere) {
   const CommandResult sound = run({"sound.vmdk"});
   EXPECT_TRUE(sound.out.starts_with("sound.vmdk: sound (vmdk, 192 KiB, ")) << sound.out;
   const CommandResult bad = run({"bad.vmdk"});
-  for (const std::string words : {"damage: bad.vmdk: ", "guest offset 0x10000 to 0x20000",
-                                  "can be repaired from ", "bad.vmdk: DAMAGED: 1 finding ",
-                                  "grainmill check --repair bad.vmdk\n",
-                                  "grainmill check --salvage RAW bad.vmdk\n"})
+  for (const std::string words :
+       {"damage: bad.vmdk: ", "guest offset 0x10000 to 0x20000", "can be repaired from ",
+        "bad.vmdk: DAMAGED: 1 finding ", "grainmill check --repair bad.vmdk\n",
+        "grainmill check --salvage RAW bad.vmdk\n"})
     EXPECT_NE(bad.out.find(words), std::string::npos) << words << " is not in: " << bad.out;
   EXPECT_EQ(bad.err, "");
   EXPECT_EQ(sound.out.find("--repair"), std::string::npos) << sound.out;
+}
+
+// As with `check *.vmdk`.
+TEST_F(CheckProgram, APartOfADiskThatIsNamedIsNoImage) {
+  build("flat", "128k:A", {.kind = Kind::monolithic_flat});
+  build("split", "128k:A", {.kind = Kind::two_gb_sparse});
+  const Strings all = {"flat-flat.vmdk", "flat.vmdk", "split-s001.vmdk", "./split.vmdk"};
+  const CommandResult checked = run(all);
+  EXPECT_EQ(checked.exit_status, 0) << checked.out;
+  EXPECT_EQ(checked.err, "");
+  for (const std::string line : {"flat-flat.vmdk: part of flat.vmdk, which is checked\n",
+                                 "\nsplit-s001.vmdk: part of split.vmdk, which is checked\n",
+                                 "\nflat.vmdk: sound ", "\n./split.vmdk: sound "})
+    EXPECT_NE(checked.out.find(line), std::string::npos) << line << checked.out;
+  EXPECT_EQ(checked.out.find("unchecked"), std::string::npos) << checked.out;
+  Strings quiet = all;
+  quiet.emplace_back("-q");
+  EXPECT_EQ(run(quiet).out, "");
+
+  const nlohmann::json objects = json(all, 0);
+  ASSERT_EQ(objects.size(), 4U);
+  EXPECT_EQ(objects[0]["filename"], "flat-flat.vmdk");
+  EXPECT_EQ(objects[0]["part-of"], "flat.vmdk");
+  EXPECT_EQ(objects[0]["check-errors"], 0);
+  EXPECT_FALSE(objects[1].contains("part-of"));
+}
+
+TEST_F(CheckProgram, APartOfADiskThatIsNotNamedIsNotChecked) {
+  build("flat", "128k:A", {.kind = Kind::monolithic_flat});
+  for (const Strings& images :
+       {Strings{"flat-flat.vmdk"}, Strings{"sound.vmdk", "flat-flat.vmdk"}}) {
+    const CommandResult alone = run(images);
+    EXPECT_EQ(alone.exit_status, 1);
+    EXPECT_NE(alone.out.find("open its descriptor, flat.vmdk"), std::string::npos) << alone.out;
+  }
+}
+
+TEST_F(CheckProgram, TwoThatNameEachOtherSpeakForNone) {
+  for (const auto& [name, other] : {std::pair("a", "b"), std::pair("b", "a")})
+    std::ofstream(dir_ / (std::string(name) + ".vmdk"))
+        << "# Disk DescriptorFile\nversion=1\nCID=12345678\nparentCID=ffffffff\n"
+        << "createType=\"fullDevice\"\nRW 16 FLAT \"" << other << ".vmdk\" 0\n";
+  EXPECT_EQ(run({"a.vmdk", "b.vmdk"}).exit_status, 1);
 }
 
 TEST_F(CheckProgram, QuietMeansQuiet) {

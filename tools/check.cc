@@ -11,7 +11,10 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <ostream>
+#include <set>
+#include <string>
 
 namespace grainmill {
 namespace {
@@ -66,6 +69,28 @@ nlohmann::json to_json(const std::string& image, const CheckReport& report, nloh
 class Checker {
  public:
   Checker(const CheckArgs& args, Host& host) : args_(args), host_(host) {}
+
+  // The image that speaks for `path`, a part of it; nullopt: it is to be checked by itself.
+  [[nodiscard]] std::optional<std::string> checked_with(const std::string& path) {
+    if (args_.images.size() == 1) return std::nullopt;
+    const std::string owner = image_to_check(host_.files, path, args_.image.disk);
+    if (owner == path) return std::nullopt;
+    if (named_.empty())
+      for (const std::string& each : args_.images)
+        named_.insert(host_.files.canonical(each).value_or(each));
+    if (!named_.contains(host_.files.canonical(owner).value_or(owner))) return std::nullopt;
+    return owner;
+  }
+
+  void skip_part(const std::string& path, const std::string& owner) {
+    if (for_programs()) {
+      nlohmann::json object = to_json(path, {}, nlohmann::json::array(), 0);
+      object["part-of"] = owner;
+      print_json(std::move(object));
+    } else if (!args_.run.quiet) {
+      host_.out << fmt::format("{}: part of {}, which is checked\n", path, owner);
+    }
+  }
 
   // False: stopped.
   bool check_one(const std::string& image) {
@@ -156,6 +181,7 @@ class Checker {
 
   const CheckArgs& args_;
   Host& host_;
+  std::set<std::string> named_;  // all images, canonical, once that is asked for
   nlohmann::json objects_ = nlohmann::json::array();
   int worst_ = kExitDone;
   std::uint64_t damaged_ = 0;  // images
@@ -179,8 +205,12 @@ int run_check(const CheckArgs& args, Host& host) {
     return kExitNotChecked;
   }
   Checker checker(args, host);
-  for (const std::string& image : args.images)
-    if (!checker.check_one(image)) return kExitNotChecked;
+  for (const std::string& image : args.images) {
+    if (const std::optional<std::string> owner = checker.checked_with(image))
+      checker.skip_part(image, *owner);
+    else if (!checker.check_one(image))
+      return kExitNotChecked;
+  }
   return checker.finish();
 }
 
