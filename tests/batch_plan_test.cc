@@ -314,6 +314,10 @@ TEST_F(BatchPlanTest, AnOlderManifestOrPlanIsKept) {
   const CommandResult again = run({"old", "--to", "new"});
   EXPECT_EQ(again.exit_status, 1);
   EXPECT_NE(again.err.find("batch.plan: exists already"), std::string::npos) << again.err;
+  const CommandResult mistyped = run({"odl", "--to", "new"});
+  EXPECT_EQ(mistyped.exit_status, 1);
+  EXPECT_NE(mistyped.err.find("odl: there is no such folder or image"), std::string::npos)
+      << mistyped.err;
   EXPECT_EQ(plan_of({"old", "--to", "new", "--force"}).images.size(), 1U);
   const auto before = fs::file_size(old_ / "disk.vmdk");
   const CommandResult over = run({"old", "--to", "new", "--force", "--plan", "old/disk.vmdk"});

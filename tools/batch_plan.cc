@@ -45,17 +45,20 @@ Status refuse_older(FileSystem& files, const std::string& path, bool force) {
 }
 
 Result<MadePlan> make_and_write(const BatchPlanArgs& args, const std::string& path, Host& host) {
+  const PlanOptions options = {.sources = args.sources,
+                               .raw = args.raw,
+                               .exclude = args.exclude,
+                               .target_folder = args.target_folder,
+                               .plan = path,
+                               .output = args.output,
+                               .policy = args.policy,
+                               .force = args.force,
+                               .now = std::time(nullptr),
+                               .cancelled = host.cancelled};
+  // A mistyped source is no reason to replace a plan.
+  GM_CHECK(check_plan_sources(host.files, options));
   GM_CHECK(refuse_older(host.files, path, args.force));
-  GM_TRY(MadePlan made, make_plan(host.files, {.sources = args.sources,
-                                               .raw = args.raw,
-                                               .exclude = args.exclude,
-                                               .target_folder = args.target_folder,
-                                               .plan = path,
-                                               .output = args.output,
-                                               .policy = args.policy,
-                                               .force = args.force,
-                                               .now = std::time(nullptr),
-                                               .cancelled = host.cancelled}));
+  GM_TRY(MadePlan made, make_plan(host.files, options));
   const Result<std::string> run_as = host.files.canonical(path);
   GM_CHECK(forget_batch(host.files, run_as ? *run_as : path));
   GM_CHECK(write_plan(host.files, path, made.plan));

@@ -58,8 +58,8 @@ Pattern split_pattern(const std::string& text) {
 
 class SourceFinder {
  public:
-  SourceFinder(FileSystem& files, const SourceOptions& options)
-      : files_(files), options_(options) {}
+  SourceFinder(FileSystem& files, const SourceOptions& options, bool looks_into = true)
+      : files_(files), options_(options), looks_into_(looks_into) {}
 
   Result<FoundSources> run() {
     for (const std::string& source : options_.sources)
@@ -114,6 +114,7 @@ class SourceFinder {
 
   // Symbolic links in its own name stay: what the image names is beside it under that name.
   Status add_single(const std::string& source) {
+    if (!looks_into_) return {};
     const std::string name = name_of(source);
     std::string folder =
         files_.canonical(folder_of(source))
@@ -162,6 +163,7 @@ class SourceFinder {
   }
 
   Status add_found(FindOptions find, const std::string& root) {
+    if (!looks_into_) return {};
     find.raw = options_.raw;
     find.exclude = options_.exclude;
     find.disk_names = kDiskNames;
@@ -198,6 +200,7 @@ class SourceFinder {
 
   FileSystem& files_;
   const SourceOptions& options_;
+  bool looks_into_;
   FoundSources found_;
   std::map<std::string, std::size_t> places_;  // by path
 };
@@ -206,6 +209,11 @@ class SourceFinder {
 
 Result<FoundSources> find_sources(FileSystem& files, const SourceOptions& options) {
   return SourceFinder(files, options).run();
+}
+
+Status check_sources(FileSystem& files, const SourceOptions& options) {
+  GM_TRY([[maybe_unused]] const FoundSources found, SourceFinder(files, options, false).run());
+  return {};
 }
 
 }  // namespace grainmill

@@ -33,4 +33,7 @@ struct FoundSources {
 // Fails where a source does not exist, or a pattern or list leads to nothing.
 [[nodiscard]] Result<FoundSources> find_sources(FileSystem& files, const SourceOptions& options);
 
+// Fails where find_sources() fails for a source that does not exist, without looking into any.
+[[nodiscard]] Status check_sources(FileSystem& files, const SourceOptions& options);
+
 }  // namespace grainmill

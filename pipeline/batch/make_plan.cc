@@ -28,6 +28,14 @@ std::string absolute_path(const std::string& path) {
   return std::filesystem::absolute(path).lexically_normal().string();
 }
 
+SourceOptions source_options(const PlanOptions& options, const std::string& target_folder) {
+  return {.sources = options.sources,
+          .raw = options.raw,
+          .exclude = options.exclude,
+          .target_folder = target_folder,
+          .policy = options.policy};
+}
+
 // Takes the first damage and goes on: a chain is then opened as far as it can be.
 class KeptDamage final : public Findings {
  public:
@@ -83,11 +91,7 @@ class PlanMaker {
   Result<MadePlan> run() {
     GM_TRY(folder_, target_folder());
     GM_CHECK(try_output());
-    GM_TRY(FoundSources sources, find_sources(files_, {.sources = options_.sources,
-                                                       .raw = options_.raw,
-                                                       .exclude = options_.exclude,
-                                                       .target_folder = folder_,
-                                                       .policy = options_.policy}));
+    GM_TRY(FoundSources sources, find_sources(files_, source_options(options_, folder_)));
     begin_plan();
     made_.failures = std::move(sources.failures);
     GM_TRY(const std::vector<bool> inner, inner_links(sources.images));
@@ -280,6 +284,10 @@ class PlanMaker {
 
 Result<MadePlan> make_plan(FileSystem& files, const PlanOptions& options) {
   return PlanMaker(files, options).run();
+}
+
+Status check_plan_sources(FileSystem& files, const PlanOptions& options) {
+  return check_sources(files, source_options(options, options.target_folder));
 }
 
 }  // namespace grainmill

@@ -34,4 +34,7 @@ struct MadePlan {
 // then have a line for each. Writes nothing.
 [[nodiscard]] Result<MadePlan> make_plan(FileSystem& files, const PlanOptions& options);
 
+// Fails as make_plan() would for a source that does not exist, and looks no further.
+[[nodiscard]] Status check_plan_sources(FileSystem& files, const PlanOptions& options);
+
 }  // namespace grainmill
