@@ -57,7 +57,13 @@ Result<ManifestReader> open_manifest(FileSystem& files, const std::string& path)
 }
 
 Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
-  GM_TRY(ManifestReader manifest, open_manifest(files, options.manifest));
+  Result<ManifestReader> opened = open_manifest(files, options.manifest);
+  if (!opened) {
+    // Of an image that is not there, neither is the manifest.
+    const Result<std::unique_ptr<File>> image = files.open_read(options.image);
+    return std::unexpected(image ? std::move(opened).error() : image.error());
+  }
+  ManifestReader manifest = *std::move(opened);
   const ManifestHeader& expected = manifest.header();
   GM_TRY(const Disk disk, open_for_verify(files, options.image, options.disk));
 

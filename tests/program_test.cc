@@ -215,6 +215,11 @@ TEST_F(Program, HelpShowsExamples) {
     EXPECT_NE(run({verb, "--help"}).out.find("--allow-dir"), std::string::npos) << verb;
 }
 
+TEST_F(Program, SaysThatAnImageIsNotThere) {
+  expect_refused({"verify", "none.raw"}, {"grainmill: none.raw: "});
+  expect_refused({"verify", "disk.vmdk"}, {"grainmill: disk.vmdk.manifest: ", "--manifest"});
+}
+
 TEST_F(Program, NeverWritesOverItsSource) {
   build_disk(dir_.path(), "flat", parse_layout("64k:A"), {.kind = Kind::monolithic_flat});
   fs::create_hard_link(dir_ / "disk.vmdk", dir_ / "alias.img");
