@@ -215,6 +215,25 @@ TEST_F(Program, HelpShowsExamples) {
     EXPECT_NE(run({verb, "--help"}).out.find("--allow-dir"), std::string::npos) << verb;
 }
 
+TEST_F(Program, EachVerbHasExamplesOfItsOwn) {
+  using Strings = std::vector<std::string>;
+  for (Strings verb :
+       {Strings{"convert"}, Strings{"verify"}, Strings{"compare"}, Strings{"info"}, Strings{"map"},
+        Strings{"create"}, Strings{"commit"}, Strings{"rebase"}, Strings{"measure"},
+        Strings{"check"}, Strings{"scrub"}, Strings{"batch", "plan"}, Strings{"batch", "run"},
+        Strings{"batch", "status"}, Strings{"batch", "report"}}) {
+    std::string call = "  grainmill";
+    for (const std::string& word : verb) call += " " + word;
+    verb.emplace_back("--help");
+    const std::string help = run(verb).out;
+    const std::size_t examples = help.find("Examples:\n");
+    ASSERT_NE(examples, std::string::npos) << help;
+    std::istringstream lines(help.substr(examples));
+    for (std::string line; std::getline(lines, line);)
+      EXPECT_TRUE(!line.starts_with("  grainmill ") || line.starts_with(call + " ")) << line;
+  }
+}
+
 TEST_F(Program, SaysThatAnImageIsNotThere) {
   expect_refused({"verify", "none.raw"}, {"grainmill: none.raw: "});
   expect_refused({"verify", "disk.vmdk"}, {"grainmill: disk.vmdk.manifest: ", "--manifest"});

@@ -36,6 +36,23 @@ Examples:
   grainmill batch run /kvm/images/batch.plan --verify
   grainmill batch run batch.plan --jobs 4 --memory 2G --per-mount 2 --listen 127.0.0.1:9180)";
 
+constexpr const char* kStatusFooter =
+    R"(At any time, also while a run works on the plan.
+Exit status: 0 all done; 1 failed; 2 some jobs failed; 3 still running, or stopped, with jobs left.
+
+Examples:
+  grainmill batch status /kvm/images/batch.plan
+  grainmill batch status --watch /kvm/images    the plan in that folder, again and again)";
+
+constexpr const char* kReportFooter =
+    R"(At any time, also while a run works on the plan. The text names what failed, what was skipped and what there is a
+warning about; every disk, with what became of it, is in --json and --html.
+Exit status: 0 all done; 1 failed; 2 some jobs failed; 3 still running, or stopped, with jobs left.
+
+Examples:
+  grainmill batch report /kvm/images/batch.plan
+  grainmill batch report batch.plan --html report.html --json > report.json)";
+
 // Calls `add` with an object that becomes the command when this verb is parsed.
 template <typename Args, typename Add>
 void add_verb(CLI::App& batch, const std::string& name, const std::string& help,
@@ -123,12 +140,14 @@ void add_run_options(CLI::App& app, BatchRunArgs& args) {
 void add_status(CLI::App& app, BatchStatusArgs& args) {
   add_plan_argument(app, args.plan);
   app.add_flag("--json", args.json, "One JSON object");
+  app.footer(kStatusFooter);
   app.add_flag("--watch", args.watch, "Show it again and again, until nothing runs");
 }
 
 void add_report(CLI::App& app, BatchReportArgs& args) {
   add_plan_argument(app, args.plan);
   app.add_flag("--json", args.json, "One JSON object");
+  app.footer(kReportFooter);
   app.add_option("--html", args.html, "Write a page that needs nothing else")->type_name("FILE");
   app.add_option("--metrics-file", args.metrics_file, "Write a file in Prometheus' text format")
       ->type_name("FILE");

@@ -294,10 +294,12 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   CompareArgs compare;
   add_compare(app, compare);
   CLI::App& info_app = *app.add_subcommand("info", "Describe an image");
+  info_app.footer(kInfoFooter);
   add_image(info_app, info.image, "image");
   add_choice(info_app, "--output", info.form, kOutputForms, "Form of the description");
   info_app.add_flag("--backing-chain", info.backing_chain, "Describe its ancestors too");
   CLI::App& map_app = *app.add_subcommand("map", "Show where the data of a disk lies");
+  map_app.footer(kMapFooter);
   add_image(map_app, map.image, "image");
   add_choice(map_app, "--output", map.form, kOutputForms, "Form of the map");
   CreateArgs create;

@@ -96,6 +96,20 @@ inline constexpr const char* kConvertFooter =
                                                 to a pipe; its reader sees a whole disk or a broken one
   grainmill convert disk.vmdk /dev/vg0/vm       over a block device of at least the disk's size)";
 
+inline constexpr const char* kInfoFooter =
+    R"(Examples:
+  grainmill info disk.vmdk                      format, sizes, content ID, parent, and the files it is
+                                                made of
+  grainmill info --backing-chain snap-000002.vmdk
+                                                of its parents as well
+  grainmill info --output json disk.vmdk        with the field names of qemu-img)";
+
+inline constexpr const char* kMapFooter =
+    R"(Examples:
+  grainmill map disk.vmdk                       which ranges of the guest disk hold data, and in which
+                                                file, at which offset
+  grainmill map --output json snap-000002.vmdk  with the field names of qemu-img; zeros and holes, too)";
+
 inline constexpr const char* kMeasureFooter =
     R"(Sizes are what a file system that knows holes needs; "fully allocated" is if every byte were stored.
 
