@@ -165,7 +165,8 @@ void add_batch(CLI::App& root, std::optional<BatchCommand>& command) {
   add_verb<BatchRunArgs>(app, "run", "Do what a plan says, or what is left of it", command,
                          add_run_options);
   add_verb<BatchStatusArgs>(app, "status", "How far is it?", command, add_status);
-  add_verb<BatchReportArgs>(app, "report", "What became of each disk?", command, add_report);
+  add_verb<BatchReportArgs>(app, "report", "What failed or was skipped, and how much was done?",
+                            command, add_report);
   // What `run` starts, for each job.
   add_verb<BatchWorkerArgs>(app, "worker", "", command,
                             [](CLI::App& verb, BatchWorkerArgs&) { verb.group(""); });
