@@ -41,7 +41,7 @@ struct BatchRunArgs {
   bool quiet = false;
   std::string metrics_file;  // Prometheus' text format; empty: none
   std::string listen;        // ADDRESS:PORT; empty: nowhere
-  std::string html;          // written when it ends; empty: none
+  std::string html;          // written when it begins and ends; empty: none
 };
 
 // grainmill batch status PLAN, grainmill batch report PLAN

@@ -132,22 +132,24 @@ void add_run_options(CLI::App& app, BatchRunArgs& args) {
       ->type_name("FILE");
   app.add_option("--listen", args.listen, "Serve /metrics, /status and /healthz by HTTP")
       ->type_name("ADDRESS:PORT");
-  app.add_option("--html", args.html, "Write a report when it ends: a page that needs nothing else")
+  app.add_option("--html", args.html,
+                 "Write a report when it begins, and anew when it ends: a page that needs nothing "
+                 "else")
       ->type_name("FILE");
   app.add_flag("-q,--quiet", args.quiet, "Print errors only");
 }
 
 void add_status(CLI::App& app, BatchStatusArgs& args) {
+  app.footer(kStatusFooter);
   add_plan_argument(app, args.plan);
   app.add_flag("--json", args.json, "One JSON object");
-  app.footer(kStatusFooter);
   app.add_flag("--watch", args.watch, "Show it again and again, until nothing runs");
 }
 
 void add_report(CLI::App& app, BatchReportArgs& args) {
+  app.footer(kReportFooter);
   add_plan_argument(app, args.plan);
   app.add_flag("--json", args.json, "One JSON object");
-  app.footer(kReportFooter);
   app.add_option("--html", args.html, "Write a page that needs nothing else")->type_name("FILE");
   app.add_option("--metrics-file", args.metrics_file, "Write a file in Prometheus' text format")
       ->type_name("FILE");
