@@ -73,7 +73,7 @@ class Checker {
   // The image that speaks for `path`, a part of it; nullopt: it is to be checked by itself.
   [[nodiscard]] std::optional<std::string> checked_with(const std::string& path) {
     if (args_.images.size() == 1) return std::nullopt;
-    const std::string owner = image_to_check(host_.files, path, args_.image.disk);
+    std::string owner = image_to_check(host_.files, path, args_.image.disk);
     if (owner == path) return std::nullopt;
     if (named_.empty())
       for (const std::string& each : args_.images)

@@ -16,6 +16,7 @@ case "${1-}" in
   --dev)
     packages+=(
       clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev universal-ctags linux-perf
+      libclang-19-dev llvm-19-dev  # for the plugin that keeps clang-tidy to our own code
       cmake dpkg-dev  # oneTBB for ThreadSanitizer is built from its Debian source
     )
     ;;
