@@ -23,6 +23,7 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -267,6 +268,21 @@ TEST_F(BatchRun, NeverReplacesWhatWasDone) {
   fs::remove(disk.target);
   EXPECT_EQ(run({"-q", "--verify", "--retry-failed"}).exit_status, 0);
   expect_same_contents(disk);
+}
+
+TEST_F(BatchRun, ReadsAChainWhoseContentIdsDifferIfThePlanSaysSo) {
+  add("disk", "1m:A | 512k:B 512k:^");
+  const fs::path base = folder_ / "disk.vmdk";
+  const std::vector<std::byte> bytes = file_bytes(base);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  patch_file(base, text.find("\nCID=") + 5, "0badc1d0");
+  write();
+  EXPECT_EQ(run({"-q"}).exit_status, 2);
+  expect_failed("disk-000001.vmdk", "mismatch", "expects content ID");
+  plan_.images[0].ignore_content_ids = true;
+  write();
+  EXPECT_EQ(run({"-q", "--retry-failed"}).exit_status, 0);
+  EXPECT_EQ(job("disk-000001.vmdk").state, JobState::done);
 }
 
 TEST_F(BatchRun, CountsADiskOnceThoughItIsReadBack) {

@@ -120,7 +120,7 @@ std::string header(const BatchReport& report) {
   const char* const style = report.is_running && !failed ? "news"
                             : failed                     ? "bad"
                                      : kStyles.at(static_cast<std::size_t>(status));
-  std::string when = fmt::format("as of {}", date_text(report.now_ms / 1000));
+  std::string when = fmt::format("as of {}", zoned_date_text(report.now_ms / 1000));
   if (!report.runs.empty())
     when = fmt::format("begun {}, {}", date_text(report.runs.front().begun_ms / 1000), when);
   return fmt::format(

@@ -30,7 +30,7 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kSteps = 
      "`check --salvage` saves what can be read"},
     {"mismatch",
      "See with `grainmill check` which part is not the one that belongs here, and bring the right "
-     "one back"},
+     "one back, or write \"ignore_cid\":true into its line of the plan, if you know that all are"},
     {"denied", "Plan again with the folder allowed, if the files named in the image are trusted"},
     {"busy", "Shut the virtual machine down, or end the program that has the image open"},
     {"unsupported", "Convert this image by other means; all others are not touched by it"},

@@ -170,7 +170,7 @@ std::string header(const ScrubReport& report) {
   std::string text =
       fmt::format("<h1>Scrub of {} images</h1>\n<p class=\"soft\">run {}, {} to {}, {} read</p>\n",
                   report.images.size(), report.run, date_text(report.begun),
-                  date_text(report.ended), format_size(report.read_bytes));
+                  zoned_date_text(report.ended), format_size(report.read_bytes));
   if (report.stop != ScrubStop::done)
     text += fmt::format(
         "<p class=\"odd\">Stopped with {} images to come; the next call goes on "

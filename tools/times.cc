@@ -7,6 +7,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <ctime>
 #include <limits>
 
@@ -97,6 +98,15 @@ std::string date_text(std::int64_t time) {
   const std::tm parts = local(time);
   return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1,
                      parts.tm_mday, parts.tm_hour, parts.tm_min);
+}
+
+std::string zoned_date_text(std::int64_t time) {
+  const std::int64_t east = local(time).tm_gmtoff / kMinute;
+  const std::int64_t minutes = std::abs(east);
+  const std::string zone =
+      east == 0 ? ""
+                : fmt::format("{}{:02}:{:02}", east < 0 ? '-' : '+', minutes / 60, minutes % 60);
+  return fmt::format("{} UTC{}", date_text(time), zone);
 }
 
 std::string age_text(std::int64_t seconds) {

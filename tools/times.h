@@ -29,6 +29,8 @@ struct DayHours {
 [[nodiscard]] int minute_of_day(std::int64_t time);
 // "2026-11-23 01:32", local.
 [[nodiscard]] std::string date_text(std::int64_t time);
+// ... for those elsewhere: "2026-11-22 23:04 UTC+01:00".
+[[nodiscard]] std::string zoned_date_text(std::int64_t time);
 // "3 days", "5 hours", "just now": how long ago, for people only.
 [[nodiscard]] std::string age_text(std::int64_t seconds);
 // "22:00".

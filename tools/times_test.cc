@@ -47,12 +47,16 @@ TEST(Times, TextsAreForPeople) {
   ::setenv("TZ", "UTC", 1);
   ::tzset();
   EXPECT_EQ(date_text(1'700'000'000), "2023-11-14 22:13");
+  EXPECT_EQ(zoned_date_text(1'700'000'000), "2023-11-14 22:13 UTC");
   EXPECT_EQ(minute_of_day(1'700'000'000), 22 * 60 + 13);
   EXPECT_EQ(age_text(0), "a moment");
   EXPECT_EQ(age_text(60), "1 minute");
   EXPECT_EQ(age_text(7200), "2 hours");
   EXPECT_EQ(age_text(604800), "7 days");
   EXPECT_EQ(clock_text(6 * 60 + 5), "06:05");
+  ::setenv("TZ", "X3:30", 1);  // west of UTC
+  ::tzset();
+  EXPECT_EQ(zoned_date_text(1'700'000'000), "2023-11-14 18:43 UTC-03:30");
 }
 
 }  // namespace

@@ -204,6 +204,7 @@ class ConvertOne {
   DiskOptions source_options() const {
     DiskOptions options;
     options.format = job_.job.image.source_format;
+    options.ignore_content_ids = job_.job.image.ignore_content_ids;
     options.open.policy = job_.policy;
     return options;
   }

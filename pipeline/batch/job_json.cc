@@ -69,6 +69,7 @@ Job read_job(const json& object) {
   read(object, "was_done", job.was_done);
   job.image.source = text_of(object, "source");
   job.image.source_format = text_of(object, "source_format");
+  read(object, "ignore_cid", job.image.ignore_content_ids);
   job.image.target = text_of(object, "target");
   return job;
 }
@@ -147,6 +148,7 @@ std::string job_line(const ConvertJob& job) {
                          {"was_done", job.job.was_done},
                          {"source", to_latin1(job.job.image.source)},
                          {"source_format", to_latin1(job.job.image.source_format)},
+                         {"ignore_cid", job.job.image.ignore_content_ids},
                          {"target", to_latin1(job.job.image.target)}}},
                        {"output",
                         {{"format", to_latin1(job.output.format)},

@@ -29,6 +29,7 @@ enum class PlannedState : std::uint8_t {
 struct PlannedImage {
   std::string source;                // absolute; the top of its chain
   std::string source_format{};       // as of `convert -f`; empty: its content tells
+  bool ignore_content_ids = false;   // as of DiskOptions
   std::string target{};              // absolute; empty for what is skipped
   std::vector<std::string> chain{};  // `source`, then the files of its ancestors, as far as known
   std::uint64_t disk_bytes = 0;      // of the guest disk; 0 where it could not be opened

@@ -295,6 +295,7 @@ Status parse_plan_header(std::string_view line, BatchPlan& plan) {
 std::string format_planned_image(const PlannedImage& image) {
   Json object = {{"source", name_json(image.source)}};
   if (!image.source_format.empty()) object["source_format"] = image.source_format;
+  if (image.ignore_content_ids) object["ignore_cid"] = true;
   if (!image.target.empty()) object["target"] = name_json(image.target);
   object["state"] = planned_state_name(image.state);
   if (!image.reason.empty()) object["reason"] = name_json(image.reason);
@@ -308,11 +309,12 @@ std::string format_planned_image(const PlannedImage& image) {
 Result<PlannedImage> parse_planned_image(std::string_view line) {
   GM_TRY(const Json object, parse_line(line));
   Fields fields(object, "the disk");
-  fields.allow({"source", "source_format", "target", "state", "reason", "disk_bytes",
+  fields.allow({"source", "source_format", "ignore_cid", "target", "state", "reason", "disk_bytes",
                 "source_bytes", "target_bytes", "chain"});
   PlannedImage image;
   image.source = fields.text("source");
   image.source_format = fields.text_or_empty("source_format");
+  image.ignore_content_ids = fields.flag("ignore_cid");
   image.target = fields.text_or_empty("target");
   const std::string state = fields.text("state");
   image.state = state == "skipped" ? PlannedState::skipped : PlannedState::queued;

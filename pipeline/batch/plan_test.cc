@@ -42,7 +42,10 @@ BatchPlan some_plan() {
                   .disk_bytes = 1,
                   .source_bytes = 2,
                   .target_bytes = UINT64_MAX},
-                 {.source = "/old/b.img", .source_format = "raw", .target = "/new/b.vmdk"},
+                 {.source = "/old/b.img",
+                  .source_format = "raw",
+                  .ignore_content_ids = true,
+                  .target = "/new/b.vmdk"},
                  {.source = "/old/c.ova", .state = PlannedState::skipped, .reason = "OVA"}};
   return plan;
 }
@@ -62,6 +65,7 @@ void expect_same(const BatchPlan& one, const BatchPlan& other) {
     const PlannedImage& same = other.images[i];
     EXPECT_EQ(image.source, same.source);
     EXPECT_EQ(image.source_format, same.source_format);
+    EXPECT_EQ(image.ignore_content_ids, same.ignore_content_ids);
     EXPECT_EQ(image.target, same.target);
     EXPECT_EQ(image.chain, same.chain);
     EXPECT_EQ(image.disk_bytes, same.disk_bytes);
