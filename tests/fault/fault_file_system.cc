@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fault/fault_file_system.h"
 
+#include "engine/io/posix_file.h"
+
 #include <algorithm>
-#include <system_error>
 #include <utility>
 
 namespace grainmill::testing {
@@ -36,8 +37,7 @@ bool fits(const Fault& fault, const CallSite& site) {
 }
 
 Error error_of(const Fault& fault, const CallSite& site) {
-  Error error{ErrorKind::io, site.path, std::nullopt,
-              std::generic_category().message(fault.error_number)};
+  Error error = os_error(fault.error_number, site.path, "do it");
   if (site.size != 0) error.offset = std::max(site.offset, fault.range_begin);
   return error;
 }
