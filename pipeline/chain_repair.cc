@@ -17,7 +17,7 @@ class ChainPlanner {
 
   Status run(std::string path) {
     DiskOptions disk = options_.disk;
-    GM_CHECK(plan_link(path, disk));
+    GM_CHECK(plan_link(path, disk, true));
     for (std::size_t depth = 1; depth < Disk::kMaxDepth; ++depth) {
       const Result<std::unique_ptr<Link>> child = open_link(repair_.repaired, path, disk);
       if (!child || !(*child)->description().parent) return {};
@@ -25,7 +25,7 @@ class ChainPlanner {
       const auto file = open_parent_file(files_, disk.open.policy, path, parent);
       if (!file) return {};
       disk.format = parent.format;
-      GM_CHECK(plan_link((*file)->path(), disk));
+      GM_CHECK(plan_link((*file)->path(), disk, false));
       if (options_.accept_parent) GM_CHECK(accept_parent(path, **child, (*file)->path(), disk));
       path = (*file)->path();
     }
@@ -33,14 +33,14 @@ class ChainPlanner {
   }
 
  private:
-  Result<const Format*> format_of(const std::string& path, const DiskOptions& disk) {
+  Result<const Format*> format_of(const std::string& path, const DiskOptions& disk, bool is_top) {
     if (!disk.format.empty()) return format_by_name(disk.format);
     GM_TRY(const std::unique_ptr<File> file, files_.open_read(path));
-    return detect_format(*file, files_);
+    return is_top ? detect_format(*file, files_) : detect_damaged_format(*file, files_);
   }
 
-  Status plan_link(const std::string& path, const DiskOptions& disk) {
-    GM_TRY(const Format* format, format_of(path, disk));
+  Status plan_link(const std::string& path, const DiskOptions& disk, bool is_top) {
+    GM_TRY(const Format* format, format_of(path, disk, is_top));
     if (format == nullptr || format->plan_repair == nullptr) return {};
     GM_TRY(RepairPlan plan, format->plan_repair(files_, path, disk.open));
     for (Error& doubt : plan.doubts) repair_.doubts.push_back(std::move(doubt));

@@ -3,7 +3,7 @@
 
 #include "engine/disk/parent.h"
 #include "engine/format/format.h"
-#include "engine/format/strangers.h"
+#include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/open.h"
 
 #include <fnmatch.h>
@@ -96,7 +96,7 @@ class Finder {
         found_.failures.push_back(std::move(format).error());
       return;
     }
-    if (!format->empty() || has_damaged_header(head_) || options_.known.contains(path))
+    if (!format->empty() || vmdk::has_lost_header(head_) || options_.known.contains(path))
       candidates_.push_back({std::move(path), *std::move(format), identity_, false});
     else if (matches(name, options_.disk_names))
       strangers_.push_back({std::move(path), "", identity_, false});

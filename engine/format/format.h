@@ -220,6 +220,10 @@ inline constexpr std::size_t kProbeBytes = 65536;
 // the file to open instead.
 [[nodiscard]] Result<const Format*> detect_format(const File& file, FileSystem& files);
 
+// The same of a file that an image names as its parent, for putting it right: one whose header is
+// lost is what the rest of it says.
+[[nodiscard]] Result<const Format*> detect_damaged_format(const File& file, FileSystem& files);
+
 // Fails where a file that is said to be of one format begins as one of another. What begins like
 // none may still be of the format that is said, and damaged.
 [[nodiscard]] Status check_format(const File& file, const Format& said);

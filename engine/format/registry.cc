@@ -5,6 +5,7 @@
 #include "engine/format/raw/open.h"
 #include "engine/format/raw/sink.h"
 #include "engine/format/strangers.h"
+#include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/descriptor_repair.h"
 #include "engine/format/vmdk/open.h"
 #include "engine/format/vmdk/options.h"
@@ -32,6 +33,13 @@ const std::array<Format, 3> kFormats = {{
      ""},
 }};
 
+Result<std::vector<std::byte>> read_head(const File& file) {
+  std::vector<std::byte> head(kProbeBytes);
+  GM_TRY(const std::size_t size, file.read_at(0, head));
+  head.resize(size);
+  return head;
+}
+
 }  // namespace
 
 std::span<const Format> formats() { return kFormats; }
@@ -43,9 +51,7 @@ const Format* format_by_name(std::string_view name) {
 
 Status check_format(const File& file, const Format& said) {
   if (said.probe == nullptr) return {};
-  std::vector<std::byte> head(kProbeBytes);
-  GM_TRY(const std::size_t size, file.read_at(0, head));
-  head.resize(size);
+  GM_TRY(const std::vector<std::byte> head, read_head(file));
   if (said.probe(head)) return {};
   for (const Format& format : kFormats)
     if (format.probe != nullptr && format.probe(head))
@@ -56,11 +62,12 @@ Status check_format(const File& file, const Format& said) {
 }
 
 Result<const Format*> detect_format(const File& file, FileSystem& files) {
-  std::vector<std::byte> head(kProbeBytes);
-  GM_TRY(const std::size_t size, file.read_at(0, head));
-  head.resize(size);
+  GM_TRY(const std::vector<std::byte> head, read_head(file));
   for (const Format& format : kFormats)
     if (format.probe != nullptr && format.probe(head)) return &format;
+  // An unfinished one has its own name below.
+  if (vmdk::has_lost_header(head) && !is_unfinished(head))
+    return vmdk::refuse_lost_header(file.path());
   if (const std::optional<std::string> owner = vmdk::find_owner(files, file.path()))
     return fail(ErrorKind::unsupported, file.path(),
                 fmt::format("is part of a VMDK disk: open its descriptor, {}", *owner));
@@ -70,6 +77,12 @@ Result<const Format*> detect_format(const File& file, FileSystem& files) {
   return fail(ErrorKind::unsupported, file.path(),
               "not recognised as a disk image of any known format; if it is a raw disk, say so "
               "with -f raw");
+}
+
+Result<const Format*> detect_damaged_format(const File& file, FileSystem& files) {
+  GM_TRY(const std::vector<std::byte> head, read_head(file));
+  if (vmdk::has_lost_header(head)) return format_by_name("vmdk");
+  return detect_format(file, files);
 }
 
 }  // namespace grainmill

@@ -46,6 +46,19 @@ TEST_F(DetectFormatTest, CallsStrangersByName) {
   EXPECT_TRUE(HasError(detect_text(""), ErrorKind::unsupported, "empty"));
 }
 
+// It is damage, not a kind of file that is not read.
+TEST_F(DetectFormatTest, KnowsAnExtentWhoseHeaderIsLost) {
+  const std::string descriptor = "# Disk DescriptorFile\nversion=1\ncreateType=\"vmfs\"\n";
+  std::string head = std::string(512, 'x') + descriptor + std::string(512, '\0') + "\x16";
+  for (const std::string& first : {"xxxx"s, "\x1f\x8b"s, "<html>"s, "\0\0\0\0"s}) {
+    head.replace(0, first.size(), first);
+    EXPECT_TRUE(HasError(detect_text(head), ErrorKind::corrupt,
+                         "`grainmill check --repair -f vmdk /f` may put it right"));
+  }
+  head.replace(0, 4, "vmdk");
+  EXPECT_TRUE(HasError(detect_text(head), ErrorKind::unsupported, "unfinished"));
+}
+
 TEST_F(DetectFormatTest, NamesTheDescriptorOfAPart) {
   files_.add("/vm/disk.vmdk", "# Disk DescriptorFile\nRW 2048 FLAT \"disk-flat.vmdk\" 0\n");
   files_.add("/vm/disk-flat.vmdk", std::string(1000, 'x'));

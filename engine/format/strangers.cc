@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/strangers.h"
 
-#include "engine/base/units.h"
-
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -19,8 +17,7 @@ struct Stranger {
   std::string_view name;
 };
 
-// Where all writers put it, behind the header.
-constexpr std::string_view kEmbeddedDescriptor = "# Disk DescriptorFile";
+constexpr std::string_view kUnfinished = "vmdk";
 
 constexpr std::array kStrangers = {
     Stranger{0, "version https://git-lfs.github.com/spec/"sv,
@@ -28,14 +25,10 @@ constexpr std::array kStrangers = {
     Stranger{
         0, "\xbe\xba\xfe\xca\0\0\0\0"sv,
         "a seSparse extent of an ESXi snapshot, which is not supported; consolidate the snapshot first"sv},
-    Stranger{0, "vmdk"sv, "an unfinished VMDK (its writer was interrupted); make it again"sv},
+    Stranger{0, kUnfinished, "an unfinished VMDK (its writer was interrupted); make it again"sv},
     Stranger{0, "QFI\xfb\0\0\0\1"sv,
              "a qcow image of version 1; make a qcow2 image of it with qemu-img convert"sv},
     Stranger{0, "QED\0"sv, "a QED image"sv},
-    Stranger{
-        kSectorBytes, kEmbeddedDescriptor,
-        "a VMDK whose header is damaged; `grainmill check --repair -f vmdk` may put it right, and "
-        "`check --salvage RAW -f vmdk` save what it holds"sv},
     Stranger{0, "conectix"sv, "a VHD image"sv},
     Stranger{0, "vhdxfile"sv, "a VHDX image"sv},
     Stranger{0x40, "\x7f\x10\xda\xbe"sv, "a VirtualBox VDI image"sv},
@@ -83,8 +76,8 @@ std::string_view name_stranger(std::span<const std::byte> head) {
   return {};
 }
 
-bool has_damaged_header(std::span<const std::byte> head) {
-  return has_at(as_text(head), kSectorBytes, kEmbeddedDescriptor);
+bool is_unfinished(std::span<const std::byte> head) {
+  return has_at(as_text(head), 0, kUnfinished);
 }
 
 }  // namespace grainmill

@@ -11,7 +11,7 @@ namespace grainmill {
 // it; empty if unknown.
 [[nodiscard]] std::string_view name_stranger(std::span<const std::byte> head);
 
-// Whether a file whose first bytes no format knows is an image read here whose header is damaged.
-[[nodiscard]] bool has_damaged_header(std::span<const std::byte> head);
+// A VMDK whose writer was interrupted, by its magic number.
+[[nodiscard]] bool is_unfinished(std::span<const std::byte> head);
 
 }  // namespace grainmill

@@ -3,6 +3,9 @@
 
 #include "engine/base/arith.h"
 #include "engine/base/text.h"
+#include "engine/base/units.h"
+#include "engine/format/format.h"
+#include "engine/format/vmdk/layout.h"
 
 #include <fmt/format.h>
 
@@ -227,6 +230,14 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+// With zero bytes at its end at most.
+bool is_all_text(std::string_view text) {
+  text = text.substr(0, text.find_last_not_of('\0') + 1);
+  return std::ranges::all_of(text, [](unsigned char c) {
+    return c >= 0x20 || c == '\n' || kBlanks.contains(static_cast<char>(c));
+  });
+}
+
 }  // namespace
 
 std::uint64_t Descriptor::total_sectors() const {
@@ -250,6 +261,17 @@ bool looks_like_descriptor(std::span<const std::byte> head) {
     }
   }
   return false;
+}
+
+bool has_lost_header(std::span<const std::byte> head) {
+  // Where all writers put it, behind the header.
+  constexpr std::string_view kEmbedded = "# Disk DescriptorFile";
+  const std::string_view text = as_text(head);
+  if (text.size() < kSectorBytes || !text.substr(kSectorBytes).starts_with(kEmbedded)) return false;
+  if (has_hosted_magic(head) || has_cowd_magic(head)) return false;
+  if (looks_like_descriptor(head.first(kSectorBytes))) return false;
+  // A short file that is nothing but text: one's own comments may stand before the first words.
+  return head.size() >= kProbeBytes || !is_all_text(text);
 }
 
 Result<Descriptor> parse_descriptor(std::string_view text, std::string_view path,

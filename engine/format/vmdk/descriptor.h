@@ -50,6 +50,10 @@ struct Descriptor {
 // Whether a file that begins like this is a descriptor, not just any text.
 [[nodiscard]] bool looks_like_descriptor(std::span<const std::byte> head);
 
+// Whether a file that begins like this is a sparse extent with its descriptor inside whose header
+// is lost, whatever stands in its place now.
+[[nodiscard]] bool has_lost_header(std::span<const std::byte> head);
+
 // Takes what writers in the field write: LF or CRLF, blanks and blank lines anywhere, any case of
 // key words, NUL padding (the text ends at the first NUL), a byte order mark. A line that is
 // neither comment, assignment nor extent is `corrupt`: damage must not drop an extent unseen.

@@ -149,7 +149,8 @@ class Rebuild {
   bool name_files() {
     if (is_embedded()) {
       Result<ExtentFacts> facts = read_extent_facts(file_);
-      if (!facts || found_.size() > 1) return false;
+      // Where the header is lost, nothing tells what the descriptor should say.
+      if (!facts || facts->type != "SPARSE" || found_.size() > 1) return false;
       const std::string name =
           found_.empty() || found_.front().file.empty() ? name_of(path()) : found_.front().file;
       extents_.push_back({name, *std::move(facts), found_.empty() ? nullptr : found_.data(), {}});

@@ -42,6 +42,7 @@ Result<std::optional<PlacedText>> find_descriptor(const File& file) {
     const std::uint64_t offset = sector * kSectorBytes;
     if (offset >= head.size()) break;
     const std::span rest = std::span(head).subspan(offset);
+    if (sector == 0 && has_lost_header(rest.first(std::min(rest.size(), kProbeBytes)))) continue;
     // A header is never taken for a text: it has a NUL in its first words.
     if (!looks_like_descriptor(rest.first(std::min<std::size_t>(rest.size(), kProbeBytes))))
       continue;

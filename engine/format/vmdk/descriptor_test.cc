@@ -300,5 +300,39 @@ TEST(LooksLikeDescriptor, DoesNotLookBehindANul) {
   EXPECT_FALSE(looks(std::string("raw\0\ncreateType=\"vmfs\"", 22)));
 }
 
+bool lost(const std::string& head) { return has_lost_header(std::as_bytes(std::span(head))); }
+
+// As a sparse extent begins: a sector for the header, the descriptor, and tables.
+std::string extent_with(std::string header) {
+  header.resize(512, header.empty() ? '\0' : header.back());
+  std::string head = header + std::string(kText);
+  head.resize(21UL * 512, '\0');
+  return head + "\x16" + std::string(511, '\0');
+}
+
+TEST(HasLostHeader, WhateverStandsInItsPlace) {
+  for (const std::string& bytes :
+       {std::string(), std::string("x"), std::string("\n"), std::string(" "), std::string("\xff"),
+        std::string("#"), std::string("a=b\n"), std::string("MZ\0\x01", 4)})
+    EXPECT_TRUE(lost(extent_with(bytes))) << bytes;
+  std::string long_one = extent_with("#");
+  long_one.resize(65536, '\0');
+  EXPECT_TRUE(lost(long_one));
+}
+
+TEST(HasLostHeader, NotWhereThereIsOneOrNone) {
+  EXPECT_FALSE(lost(extent_with("KDMV")));
+  EXPECT_FALSE(lost(extent_with("COWD")));
+  EXPECT_FALSE(lost(""));
+  EXPECT_FALSE(lost(std::string(kText)));
+  EXPECT_FALSE(lost(std::string(1000, 'x')));
+  // A descriptor that stands alone, with one's own comment before it.
+  std::string comment = "# mine\n#" + std::string(503, '-') + "\n";
+  ASSERT_EQ(comment.size(), 512U);
+  EXPECT_FALSE(lost(comment + std::string(kText)));
+  EXPECT_FALSE(
+      lost(std::string(kText) + std::string(512 - kText.size() % 512, '\n') + std::string(kText)));
+}
+
 }  // namespace
 }  // namespace grainmill::vmdk

@@ -203,10 +203,7 @@ class DescriptorOpener {
 
   Result<std::unique_ptr<Link>> open() {
     GM_TRY(const FileInfo info, file_->info());
-    if (info.size_bytes > kMaxDescriptorBytes)
-      return fail(ErrorKind::corrupt, path_,
-                  fmt::format("begins like a descriptor but has {} bytes; expected at most {}",
-                              info.size_bytes, kMaxDescriptorBytes));
+    if (info.size_bytes > kMaxDescriptorBytes) return refuse_size(info.size_bytes);
     GM_TRY(const std::string text, read_text(*file_, 0, info.size_bytes));
     GM_TRY(descriptor_, parse_descriptor(text, path_, 0));
     GM_CHECK(check_descriptor(descriptor_, path_, 0));
@@ -226,6 +223,18 @@ class DescriptorOpener {
   }
 
  private:
+  [[nodiscard]] std::unexpected<Error> refuse_size(std::uint64_t size_bytes) const {
+    std::vector<std::byte> head(kProbeBytes);
+    if (const Result<std::size_t> got = file_->read_at(0, head)) head.resize(*got);
+    if (looks_like_descriptor(head))
+      return fail(ErrorKind::corrupt, path_,
+                  fmt::format("begins like a descriptor but has {} bytes; expected at most {}",
+                              size_bytes, kMaxDescriptorBytes));
+    return fail(ErrorKind::corrupt, path_, 0,
+                "no VMDK begins like this: expected the header of a sparse extent (KDMV) or the "
+                "text of a descriptor; if it was one, its beginning is lost: get the file again");
+  }
+
   // What may still be read without, when that is asked for.
   Status tolerate(Status status) const {
     if (status || options_.tolerate == nullptr || !is_damage(status.error())) return status;
@@ -331,16 +340,32 @@ class DescriptorOpener {
 }  // namespace
 
 bool probe(std::span<const std::byte> head) {
-  return has_hosted_magic(head) || has_cowd_magic(head) || looks_like_descriptor(head);
+  return has_hosted_magic(head) || has_cowd_magic(head) ||
+         (looks_like_descriptor(head) && !has_lost_header(head));
+}
+
+std::unexpected<Error> refuse_lost_header(const std::string& path) {
+  return fail(ErrorKind::corrupt, path, 0,
+              fmt::format("a VMDK whose header is damaged: its descriptor is there, but not the "
+                          "header (KDMV) before it; `grainmill check --repair -f vmdk {}` may put "
+                          "it right, and `grainmill check --salvage RAW -f vmdk {}` saves what it "
+                          "holds",
+                          path, path));
 }
 
 Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& files,
                                    const OpenOptions& options) {
-  std::array<std::byte, 4> magic{};
-  GM_TRY(const std::size_t got, file->read_at(0, magic));
-  const std::span<const std::byte> head = std::span(magic).first(got);
+  std::vector<std::byte> head(kProbeBytes);
+  GM_TRY(const std::size_t got, file->read_at(0, head));
+  head.resize(got);
   if (has_hosted_magic(head)) return open_monolithic(std::move(file), files, options);
   if (has_cowd_magic(head)) return refuse_part(files, *file, "the data of a VMFS snapshot");
+  if (has_lost_header(head)) {
+    if (options.tolerate == nullptr) return refuse_lost_header(file->path());
+    return fail(ErrorKind::corrupt, file->path(), 0,
+                "its header is lost, and neither a footer nor the usual layout tells it again: "
+                "nothing says where its data lies; get the file again");
+  }
   return DescriptorOpener(std::move(file), files, options).open();
 }
 
