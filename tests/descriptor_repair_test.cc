@@ -7,6 +7,7 @@
 #include "tests/program.h"
 #include "tests/support/file_bytes.h"
 #include "tests/support/layout.h"
+#include "tests/support/run_command.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/vmdk_builder.h"
 
@@ -14,6 +15,7 @@
 
 #include <filesystem>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -200,6 +202,134 @@ TEST(LostHeaderTest, IsMadeAnewWhereTheLayoutIsTheUsualOne) {
     EXPECT_EQ(repaired.exit_status, 0) << repaired.out << repaired.err;
     EXPECT_EQ(file_bytes(file), healthy);
   }
+}
+
+// Ways to lose the first sector.
+std::vector<std::string> lost_sectors() {
+  std::vector<std::string> sectors;
+  for (const char c : {'\0', 'x', '\n', '\xff'}) sectors.emplace_back(512, c);
+  std::mt19937 random(1);
+  for (int i = 0; i < 4; ++i) {
+    std::string sector(512, '\0');
+    // Half of them without a zero byte.
+    for (char& c : sector) c = static_cast<char>(random() % (i < 2 ? 256 : 255) + (i < 2 ? 0 : 1));
+    sectors.push_back(std::move(sector));
+  }
+  return sectors;
+}
+
+// Images of the other program that writes them.
+class LostQemuHeaderTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (!has_command("qemu-img")) GTEST_SKIP() << "needs qemu-img";
+    if (!has_command("qemu-io")) GTEST_SKIP() << "needs qemu-io";
+    build_disk(dir_.path(), "disk", parse_layout("192k:A 65536k:- 64k:B"));
+    const std::string raw = dir_ / "disk.raw";
+    ASSERT_EQ(
+        run_program(dir_.path(), {"convert", "-q", "-O", "raw", "disk.vmdk", raw}).exit_status, 0);
+    ASSERT_TRUE(run_command({"qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o",
+                             std::string("subformat=") + GetParam(), raw, image()})
+                    .ok());
+    if (std::string_view(GetParam()).contains("zeroed_grain")) {
+      ASSERT_TRUE(run_command({"qemu-io", "-f", "vmdk", "-c", "write -z 1M 64k", image()}).ok());
+    }
+    ASSERT_TRUE(run_command({"qemu-img", "convert", "-f", "vmdk", "-O", "raw", image(), raw}).ok());
+    healthy_ = file_bytes(image());
+  }
+  std::string image() const { return dir_ / "image.vmdk"; }
+  CommandResult program(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "check");
+    return run_program(dir_.path(), arguments);
+  }
+
+  TempDir dir_;
+  std::vector<std::byte> healthy_;
+};
+
+TEST_P(LostQemuHeaderTest, IsMadeAnewWhateverStandsInItsPlace) {
+  for (const std::string& sector : lost_sectors()) {
+    patch_file(image(), 0, sector);
+    const CommandResult checked = program({"image.vmdk"});
+    EXPECT_EQ(checked.exit_status, 2) << checked.out << checked.err;
+    EXPECT_TRUE(checked.out.contains("whose header is damaged")) << checked.out;
+    EXPECT_TRUE(checked.out.contains("`grainmill check --repair -f vmdk image.vmdk`"));
+    const CommandResult saved = program({"--salvage", "saved.raw", "-f", "vmdk", "image.vmdk"});
+    EXPECT_EQ(saved.exit_status, 0) << saved.out << saved.err;
+    EXPECT_EQ(file_bytes(dir_ / "saved.raw"), file_bytes(dir_ / "disk.raw"));
+    const CommandResult repaired = program({"-f", "vmdk", "--repair", "--yes", "image.vmdk"});
+    EXPECT_EQ(repaired.exit_status, 0) << repaired.out << repaired.err;
+    EXPECT_EQ(file_bytes(image()), healthy_);
+    restore(image(), healthy_);
+  }
+}
+
+TEST_P(LostQemuHeaderTest, LeavesTheDescriptorAloneWhereItIsUndecided) {
+  for (const std::string& sector : lost_sectors()) {
+    patch_file(image(), 0, sector);
+    constexpr std::uint64_t kTables = 21UL * 512;
+    patch_file(image(), kTables, std::vector<std::byte>(64UL * 512, std::byte{0x5a}));
+    const std::vector<std::byte> damaged = file_bytes(image());
+    const CommandResult repaired = program({"-f", "vmdk", "--repair", "--yes", "image.vmdk"});
+    EXPECT_EQ(repaired.exit_status, 2) << repaired.out << repaired.err;
+    EXPECT_TRUE(repaired.out.contains("the header is lost")) << repaired.out;
+    EXPECT_FALSE(repaired.out.contains("begins like a descriptor")) << repaired.out;
+    EXPECT_EQ(file_bytes(image()), damaged);
+    const CommandResult saved = program({"--salvage", "saved.raw", "-f", "vmdk", "image.vmdk"});
+    EXPECT_EQ(saved.exit_status, 1) << saved.out << saved.err;
+    EXPECT_TRUE(saved.err.contains("header is lost")) << saved.err;
+    restore(image(), healthy_);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, LostQemuHeaderTest,
+                         ::testing::Values("monolithicSparse", "streamOptimized",
+                                           "monolithicSparse,zeroed_grain=on"),
+                         [](const auto& of) {
+                           std::string name = of.param;
+                           std::erase_if(name,
+                                         [](char c) { return c == ',' || c == '_' || c == '='; });
+                           return name;
+                         });
+
+// Our streams have their header again at the end.
+TEST(LostHeaderTest, OfAStreamIsReadFromItsFooter) {
+  const TempDir dir;
+  build_disk(dir.path(), "disk", parse_layout("192k:A 15873k:- 64k:B"));
+  ASSERT_EQ(run_program(dir.path(), {"convert", "-q", "-O", "vmdk", "-o",
+                                     "subformat=streamOptimized", "disk.vmdk", "image.vmdk"})
+                .exit_status,
+            0);
+  const fs::path image = dir / "image.vmdk";
+  const std::vector<std::byte> healthy = file_bytes(image);
+  for (const std::string& sector : lost_sectors()) {
+    patch_file(image, 0, sector);
+    const CommandResult repaired =
+        run_program(dir.path(), {"check", "-f", "vmdk", "--repair", "--yes", "image.vmdk"});
+    EXPECT_EQ(repaired.exit_status, 0) << repaired.out << repaired.err;
+    EXPECT_EQ(file_bytes(image), healthy);
+  }
+}
+
+TEST(LostHeaderTest, OfAParentIsMadeAnewWithItsChild) {
+  const TempDir dir;
+  const BuiltDisk disk = build_disk(dir.path(), "disk", parse_layout("64k:A 64k:- | 64k:^ 64k:B"));
+  const fs::path parent = dir / "disk.vmdk";
+  const std::vector<std::byte> healthy = file_bytes(parent);
+  const std::string child = disk.path().filename();
+  const auto program = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), "check");
+    return run_program(dir.path(), arguments);
+  };
+  patch_file(parent, 0, std::string("?"));
+  const CommandResult checked = program({child});
+  EXPECT_EQ(checked.exit_status, 2) << checked.out << checked.err;
+  EXPECT_TRUE(checked.out.contains("whose header is damaged")) << checked.out;
+  const CommandResult saved = program({"--salvage", "saved.raw", child});
+  EXPECT_EQ(saved.exit_status, 0) << saved.out << saved.err;
+  const CommandResult repaired = program({"--repair", "--yes", child});
+  EXPECT_EQ(repaired.exit_status, 0) << repaired.out << repaired.err;
+  EXPECT_EQ(file_bytes(parent), healthy);
 }
 
 class AcceptParentTest : public ::testing::Test {

@@ -54,7 +54,7 @@ class HeaderRepair {
     GM_TRY(const std::vector<Guess> guesses, small_guesses());
     for (const Guess& guess : guesses) try_guess(guess);
     if (!found_ && !witness_.sizes_are_right) GM_CHECK(try_places());
-    if (!found_ && witness_.claimed_bytes != 0) try_usual();
+    if (!found_ && witness_.claimed_bytes != 0) GM_CHECK(try_usual());
     if (!found_) return {};
     if (ambiguous_) {
       plan_.doubts.push_back(
@@ -123,25 +123,48 @@ class HeaderRepair {
   }
 
   // A header that is lost as a whole: as VMware's tools, qemu and Grainmill lay extents out, with
-  // both directories in front, each followed by its tables.
-  void try_usual() {
-    if (has_hosted_magic(bytes_) && parse_hosted_header(bytes_, file_.path(), 0)) return;
+  // both directories in front, each followed by its tables. Of an extent that holds nothing, any
+  // size of grain may be right: the usual one comes first.
+  Status try_usual() {
+    if (has_hosted_magic(bytes_) && parse_hosted_header(bytes_, file_.path(), 0)) return {};
+    for (const std::uint64_t grain : {128, 8, 16, 32, 64, 256, 512, 1024, 2048})
+      for (const bool with_room : {true, false})
+        if (with_room || witness_.descriptor_sector == 0) GM_CHECK(try_layout(grain, with_room));
+    return {};
+  }
+
+  Status try_layout(std::uint64_t grain, bool with_room) {
     constexpr std::uint64_t kUsualGrain = 128;
     constexpr std::uint64_t kDescriptorSectors = 20;
-    for (std::uint64_t grain = 8; grain <= 2048; grain *= 2)
-      for (const bool with_room : {true, false}) {
-        HostedHeader header = usual_header(grain);
-        if (with_room) {
-          header.descriptor_sector = 1;
-          header.descriptor_sectors = kDescriptorSectors;
-        }
-        if (with_room != (witness_.descriptor_sector != 0) && witness_.descriptor_sector != 0)
-          continue;
-        place_tables(header, std::max(grain, kUsualGrain));
-        const auto bytes = encode_hosted_header(header);
-        consider({0, {bytes.begin(), bytes.end()}},
-                 fmt::format("header, all of it: grains of {} sectors, laid out as usual", grain));
-      }
+    HostedHeader header = usual_header(grain);
+    if (with_room) {
+      header.descriptor_sector = 1;
+      header.descriptor_sectors = kDescriptorSectors;
+    }
+    place_tables(header, std::max(grain, kUsualGrain));
+    GM_TRY(const bool zeroes, has_zeroed_grains(header));
+    if (zeroes) {
+      header.version = std::max(header.version, 2U);
+      header.flags |= kFlagZeroedGrain;
+    }
+    const auto bytes = encode_hosted_header(header);
+    consider({0, {bytes.begin(), bytes.end()}},
+             fmt::format("header, all of it: grains of {} sectors, laid out as usual", grain));
+    return {};
+  }
+
+  // Readers take such an entry for a place where the header does not say that there are some.
+  [[nodiscard]] Result<bool> has_zeroed_grains(const HostedHeader& header) const {
+    GM_TRY(const std::vector<std::uint32_t> directory,
+           read_words(file_, header.directory_sector, tables_of(header)));
+    for (const std::uint32_t table : directory) {
+      if (table == 0) continue;
+      if (table <= header.directory_sector || table >= header.overhead_sectors) return false;
+      GM_TRY(const std::vector<std::uint32_t> entries,
+             read_words(file_, table, header.entries_per_table));
+      if (std::ranges::find(entries, kZeroedGrainEntry) != entries.end()) return true;
+    }
+    return false;
   }
 
   [[nodiscard]] HostedHeader usual_header(std::uint64_t grain) const {
@@ -149,16 +172,24 @@ class HeaderRepair {
     HostedHeader header;
     header.version = 1;
     header.flags = kFlagNewlineTest | kFlagRedundantTables;
+    if (witness_.is_stream) {
+      header.version = 3;
+      header.flags |= kFlagCompressed | kFlagMarkers;
+      header.compress_algorithm = 1;
+    }
     header.capacity_sectors = witness_.claimed_bytes / kSectorBytes;
     header.grain_sectors = grain;
     header.entries_per_table = kEntries;
     return header;
   }
 
+  [[nodiscard]] static std::uint64_t tables_of(const HostedHeader& header) {
+    return ceil_div(header.capacity_sectors, header.entries_per_table * header.grain_sectors);
+  }
+
   static void place_tables(HostedHeader& header, std::uint64_t alignment) {
     const std::uint64_t stride = header.entries_per_table * std::uint64_t{4} / kSectorBytes;
-    const std::uint64_t tables =
-        ceil_div(header.capacity_sectors, header.entries_per_table * header.grain_sectors);
+    const std::uint64_t tables = tables_of(header);
     const std::uint64_t room = ceil_div(tables * 4, kSectorBytes) + tables * stride;
     header.redundant_directory_sector = 1 + header.descriptor_sectors;
     header.directory_sector = header.redundant_directory_sector + room;

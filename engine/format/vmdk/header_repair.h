@@ -26,6 +26,7 @@ struct HeaderWitness {
   std::uint64_t descriptor_bytes = 0;   // of text
   bool claim_is_right = false;  // where the header has another size, that is the one to doubt
   bool opens = false;           // the extent, as it is
+  bool is_stream = false;       // its descriptor says so: the grains are compressed
   // What is wrong is wrong with a few entries of the tables: the header's sizes are not to blame.
   bool sizes_are_right = false;
 };

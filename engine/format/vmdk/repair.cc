@@ -4,6 +4,7 @@
 #include "engine/base/arith.h"
 #include "engine/base/byte_order.h"
 #include "engine/codec/digest.h"
+#include "engine/format/vmdk/create_type.h"
 #include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/descriptor_rebuild.h"
 #include "engine/format/vmdk/descriptor_repair.h"
@@ -125,6 +126,7 @@ class LinkRepair {
                  .descriptor_bytes = text_->text.size(),
                  .claim_is_right = is_claim_right(file, descriptor_.extents.front()),
                  .opens = witness.opens,
+                 .is_stream = is_stream_optimized(descriptor_),
                  .sizes_are_right = witness.sizes_are_right};
     return repair_extent(file, witness, trial);
   }
@@ -218,8 +220,12 @@ class LinkRepair {
     if (plan_.corrections.size() + plan_.doubts.size() != before) return {};
     std::array<std::byte, kSectorBytes> sector{};
     GM_CHECK(file.read_exact_at(0, sector));
-    const Result<HostedHeader> header = parse_hosted_header(sector, file.path(), 0);
+    Result<HostedHeader> header = parse_hosted_header(sector, file.path(), 0);
     if (!header) {
+      if (!has_hosted_magic(sector))
+        header.error().message +=
+            "; the header is lost, and neither a footer nor the usual layout, with what the "
+            "descriptor says, tells it again";
       plan_.doubts.push_back(header.error());
       return {};
     }
