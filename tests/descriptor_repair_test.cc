@@ -332,6 +332,32 @@ TEST(LostHeaderTest, OfAParentIsMadeAnewWithItsChild) {
   EXPECT_EQ(file_bytes(parent), healthy);
 }
 
+TEST(DescriptorRepair, KeepsNamesWithQuotes) {
+  for (const std::string name : {"\"test\".vmdk", "te\"st.vmdk", "a \"b\" 2 copy.vmdk"}) {
+    SCOPED_TRACE(name);
+    const TempDir dir;
+    if (!has_command("qemu-img")) GTEST_SKIP() << "needs qemu-img";
+    const std::string image = dir / name;
+    ASSERT_TRUE(run_command({"qemu-img", "create", "-q", "-f", "vmdk", image, "1M"}).ok());
+    const std::vector<std::byte> healthy = file_bytes(image);
+    ASSERT_TRUE(text_of(image).contains("RW 2048 SPARSE \"" + name + "\"\n"));
+    const auto check = [&](std::vector<std::string> arguments) {
+      arguments.insert(arguments.begin(), "check");
+      arguments.push_back(name);
+      return run_program(dir.path(), arguments);
+    };
+    const CommandResult checked = check({});
+    EXPECT_EQ(checked.exit_status, 0) << checked.out << checked.err;
+    for (const std::string wrong : {"RW 9048 SPARSE", "RX 2048 SPARSE", "RW 2048 SPARXE"}) {
+      replace_in(image, "RW 2048 SPARSE", wrong);
+      const CommandResult repaired = check({"--repair", "--yes"});
+      EXPECT_EQ(repaired.exit_status, 0) << wrong << '\n' << repaired.out << repaired.err;
+      EXPECT_EQ(file_bytes(image), healthy) << wrong;
+      restore(image, healthy);
+    }
+  }
+}
+
 class AcceptParentTest : public ::testing::Test {
  protected:
   AcceptParentTest()

@@ -60,12 +60,50 @@ std::optional<std::string_view> next_token(std::string_view& rest) {
   return token;
 }
 
+// Nothing, or a sector number, and behind it whatever words devices have.
+bool may_follow_name(std::string_view rest) {
+  constexpr int kMostWords = 16;
+  rest = trim(rest);
+  if (rest.empty()) return true;
+  const std::optional<std::string_view> number = next_token(rest);
+  if (!number || !parse_number<std::uint64_t>(*number, 10)) return false;
+  for (int i = 0; i < kMostWords && !(rest = trim(rest)).empty(); ++i) {
+    const bool quoted = rest.starts_with('"');
+    const std::optional<std::string_view> word = next_token(rest);
+    if (!word || word->contains('"')) return false;
+    if (quoted && !rest.empty() && !kBlanks.contains(rest.front())) return false;
+  }
+  return true;
+}
+
 std::optional<Access> parse_access(std::string_view token) {
   const std::string word = upper(token);
   if (word == "RW") return Access::read_write;
   if (word == "RDONLY") return Access::read_only;
   if (word == "NOACCESS") return Access::none;
   return std::nullopt;
+}
+
+// Cuts the last word off `text`.
+std::string_view last_word(std::string_view& text) {
+  text = trim(text);
+  const std::size_t blank = text.find_last_of(kBlanks);
+  const std::size_t begin = blank == std::string_view::npos ? 0 : blank + 1;
+  const std::string_view word = text.substr(begin);
+  text = text.substr(0, begin);
+  return word;
+}
+
+// Whether the name of another extent line begins in this one: where the line break is damaged.
+bool has_line_inside(std::string_view name) {
+  for (std::size_t at = name.find('"'); at != std::string_view::npos; at = name.find('"', at + 1)) {
+    std::string_view before = name.substr(0, at);
+    const std::string type = upper(last_word(before));
+    if ((type.ends_with("SPARSE") || type == "FLAT" || type.starts_with("VMFS")) &&
+        parse_number<std::uint64_t>(last_word(before), 10))
+      return true;
+  }
+  return false;
 }
 
 class Parser {
@@ -134,12 +172,7 @@ class Parser {
                      "SPARSE \"name\"'");
     extent.sectors = *sectors;
     extent.type = upper(*type);
-    rest = trim(rest);
-    if (!rest.empty()) {
-      const auto file = next_token(rest);
-      if (!file) return corrupt(at, "extent line with an unclosed quote");
-      extent.file = *file;
-    }
+    GM_TRY(extent.file, file_name(rest, at));
     if (const auto offset = next_token(rest); offset && !offset->empty()) {
       const std::optional<std::uint64_t> value = parse_number<std::uint64_t>(*offset, 10);
       if (!value || *value > kMaxSectors)
@@ -148,8 +181,7 @@ class Parser {
       extent.offset_sectors = *value;
     }
     // What devices have behind that is not looked at; but not two lines in one.
-    if (const auto more = next_token(rest); more && parse_access(*more))
-      return corrupt(at, "two extent lines without a line break between them: one is damaged");
+    if (const auto more = next_token(rest); more && parse_access(*more)) return two_lines(at);
     if (extent.file.empty() && extent.type != "ZERO")
       return corrupt(at, fmt::format("{} extent without a file", extent.type));
     if (!extent.file.empty() && extent.type == "ZERO")
@@ -159,6 +191,21 @@ class Parser {
       return corrupt(at, fmt::format("more than {} extents", kMaxExtents));
     result_.extents.push_back(std::move(extent));
     return {};
+  }
+
+  // Cuts it off `rest`; empty: there is none.
+  Result<std::string> file_name(std::string_view& rest, std::size_t at) const {
+    rest = trim(rest);
+    if (!rest.starts_with('"')) return std::string(*next_token(rest));
+    const std::optional<std::string_view> name = quoted_name(rest);
+    if (!name) return corrupt(at, "extent line with an unclosed quote");
+    if (has_line_inside(*name)) return two_lines(at);
+    rest.remove_prefix(name->size() + 2);
+    return std::string(*name);
+  }
+
+  [[nodiscard]] std::unexpected<Error> two_lines(std::size_t at) const {
+    return corrupt(at, "two extent lines without a line break between them: one is damaged");
   }
 
   Status assignment(const std::string& key, std::string_view value, std::size_t at) {
@@ -261,6 +308,19 @@ bool looks_like_descriptor(std::span<const std::byte> head) {
     }
   }
   return false;
+}
+
+std::optional<std::string_view> quoted_name(std::string_view text) {
+  // No file has a longer one.
+  constexpr std::size_t kMostBytes = 4096;
+  std::optional<std::string_view> name;
+  text = trim(text);
+  for (std::size_t end = text.find('"', 1); end != std::string_view::npos && end <= kMostBytes;
+       end = text.find('"', end + 1)) {
+    name = text.substr(1, end - 1);
+    if (may_follow_name(text.substr(end + 1))) break;
+  }
+  return name;
 }
 
 bool has_lost_header(std::span<const std::byte> head) {

@@ -54,6 +54,11 @@ struct Descriptor {
 // is lost, whatever stands in its place now.
 [[nodiscard]] bool has_lost_header(std::span<const std::byte> head);
 
+// The name that begins at the quote with which `text`, the rest of an extent line, begins. There
+// are no escapes, and a name may have quotes itself: it ends at the first quote behind which is
+// only what may follow a name, else at the last one. nullopt: no quote ends it.
+[[nodiscard]] std::optional<std::string_view> quoted_name(std::string_view text);
+
 // Takes what writers in the field write: LF or CRLF, blanks and blank lines anywhere, any case of
 // key words, NUL padding (the text ends at the first NUL), a byte order mark. A line that is
 // neither comment, assignment nor extent is `corrupt`: damage must not drop an extent unseen.

@@ -81,7 +81,7 @@ std::optional<FoundLine> extent_in(const std::string& line, std::size_t index) {
   }
   FoundLine found{.index = index, .parsed = std::move(parsed), .file = {}};
   if (const std::size_t quote = line.find('"'); quote != std::string::npos)
-    found.file = line.substr(quote + 1, line.find('"', quote + 1) - quote - 1);
+    found.file = quoted_name(std::string_view(line).substr(quote)).value_or(line.substr(quote + 1));
   return found;
 }
 

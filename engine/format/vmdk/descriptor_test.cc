@@ -244,6 +244,29 @@ TEST(ParseDescriptor, ReadsEveryFormOfExtent) {
   EXPECT_TRUE(HasError(extent_of("RW 100 FLAT \"\""), ErrorKind::corrupt, "without a file"));
 }
 
+// qemu-img writes names as they are.
+TEST(ParseDescriptor, ReadsNamesWithQuotes) {
+  for (const std::string name : {"\"test\".vmdk", "te\"st.vmdk", "\"", "\"\"", "a\" 5",
+                                 "a \"b\" 2 copy.vmdk", "a\"0", "\"a.vmdk\"", "a\" \"b"}) {
+    SCOPED_TRACE(name);
+    for (const std::string behind : {"", " ", " 0", "\t63", " 63 ", " 63 partitionUUID dev"}) {
+      const auto extent = extent_of("RW 100 FLAT \"" + name + "\"" + behind);
+      ASSERT_TRUE(IsOk(extent)) << behind;
+      EXPECT_EQ(extent->file, name) << behind;
+      EXPECT_EQ(extent->offset_sectors, behind.contains("63") ? 63U : 0U);
+    }
+    EXPECT_TRUE(HasError(extent_of("RW 100 FLAT \"" + name + "\" x"), ErrorKind::corrupt));
+  }
+  EXPECT_EQ(extent_of("RW 100 FLAT \"/dev/sda\" 0 deviceID \"a b\"")->file, "/dev/sda");
+}
+
+TEST(ParseDescriptor, TakesNoSecondLineForAName) {
+  for (const char* line :
+       {"RW 100 FLAT \"f\" 0 RW 100 FLAT \"g\" 0", "RW 100 SPARSE \"f\" RW 100 SPARSE \"g\"",
+        "RW 100 SPARSE \"f\"RDONLY 100 SPARSE \"g\"", "RW 100 SPARSE \"f\" RW 100 SPARSE \"g\" x"})
+    EXPECT_TRUE(HasError(extent_of(line), ErrorKind::corrupt, "two extent lines")) << line;
+}
+
 TEST(ParseDescriptor, RefusesDisksThatCannotBe) {
   EXPECT_TRUE(IsOk(extent_of("RW 1125899906842624 FLAT \"f\"")));
   EXPECT_TRUE(HasError(extent_of("RW 1125899906842625 FLAT \"f\""), ErrorKind::corrupt));
