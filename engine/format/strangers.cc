@@ -72,7 +72,7 @@ std::string_view name_stranger(std::span<const std::byte> head) {
   if (is_html(text))
     return "an HTML page, probably an error or login page saved under this name; download it again";
   if (std::ranges::all_of(text, [](char c) { return c == '\0'; }))
-    return "nothing but zeros where a header should be";
+    return "nothing but zeros where a header should be; if it is a raw disk, say so with -f raw";
   return {};
 }
 

@@ -50,6 +50,8 @@ TEST(Strangers, EmptyAndZeroFilesAreNamed) {
   EXPECT_TRUE(is_named("", "empty"));
   EXPECT_TRUE(is_named(std::string(65536, '\0'), "nothing but zeros"));
   EXPECT_TRUE(is_named(std::string(1, '\0'), "nothing but zeros"));
+  // As many raw disks begin.
+  EXPECT_TRUE(is_named(std::string(65536, '\0'), "if it is a raw disk, say so with -f raw"));
 }
 
 TEST(Strangers, WhatIsUnknownStaysSo) {
