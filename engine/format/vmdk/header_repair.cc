@@ -155,6 +155,9 @@ class HeaderRepair {
 
   // Readers take such an entry for a place where the header does not say that there are some.
   [[nodiscard]] Result<bool> has_zeroed_grains(const HostedHeader& header) const {
+    constexpr std::uint64_t kMostTables = 1
+                                          << 22;  // 128 TiB by the usual sizes: no size is trusted
+    if (tables_of(header) > kMostTables) return false;
     GM_TRY(const std::vector<std::uint32_t> directory,
            read_words(file_, header.directory_sector, tables_of(header)));
     for (const std::uint32_t table : directory) {
