@@ -56,14 +56,20 @@ Result<ManifestReader> open_manifest(FileSystem& files, const std::string& path)
   return manifest;
 }
 
-Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
+namespace {
+
+Result<ManifestReader> open_manifest_of(FileSystem& files, const VerifyOptions& options) {
   Result<ManifestReader> opened = open_manifest(files, options.manifest);
-  if (!opened) {
-    // Of an image that is not there, neither is the manifest.
-    const Result<std::unique_ptr<File>> image = files.open_read(options.image);
-    return std::unexpected(image ? std::move(opened).error() : image.error());
-  }
-  ManifestReader manifest = *std::move(opened);
+  if (opened) return opened;
+  // Of an image that is not there, neither is the manifest.
+  const Result<std::unique_ptr<File>> image = files.open_read(options.image);
+  return std::unexpected(image ? std::move(opened).error() : image.error());
+}
+
+}  // namespace
+
+Result<VerifyReport> verify(FileSystem& files, const VerifyOptions& options) {
+  GM_TRY(ManifestReader manifest, open_manifest_of(files, options));
   const ManifestHeader& expected = manifest.header();
   GM_TRY(const Disk disk, open_for_verify(files, options.image, options.disk));
 

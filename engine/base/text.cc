@@ -43,7 +43,8 @@ std::string printable(std::string_view text, std::string_view but) {
 std::string shell_word(std::string_view name) {
   constexpr std::string_view kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
-  if (!name.empty() && name.find_first_not_of(kPlain) == std::string::npos) return std::string(name);
+  if (!name.empty() && name.find_first_not_of(kPlain) == std::string::npos)
+    return std::string(name);
   std::string text = "'";
   for (const char c : name) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return text + "'";
