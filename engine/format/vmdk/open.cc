@@ -2,6 +2,7 @@
 #include "engine/format/vmdk/open.h"
 
 #include "engine/base/arith.h"
+#include "engine/base/text.h"
 #include "engine/format/vmdk/create_type.h"
 #include "engine/format/vmdk/descriptor.h"
 #include "engine/format/vmdk/extent_map.h"
@@ -350,7 +351,7 @@ std::unexpected<Error> refuse_lost_header(const std::string& path) {
                           "header (KDMV) before it; `grainmill check --repair -f vmdk {}` may put "
                           "it right, and `grainmill check --salvage RAW -f vmdk {}` saves what it "
                           "holds",
-                          path, path));
+                          shell_word(path), shell_word(path)));
 }
 
 Result<std::unique_ptr<Link>> open(std::unique_ptr<File> file, FileSystem& files,
