@@ -257,6 +257,7 @@ TEST_P(LostQemuHeaderTest, IsMadeAnewWhateverStandsInItsPlace) {
     const CommandResult saved = program({"--salvage", "saved.raw", "-f", "vmdk", "image.vmdk"});
     EXPECT_EQ(saved.exit_status, 0) << saved.out << saved.err;
     EXPECT_EQ(file_bytes(dir_ / "saved.raw"), file_bytes(dir_ / "disk.raw"));
+    for (const char* const name : {"saved.raw", "saved.raw.map"}) fs::remove(dir_ / name);
     const CommandResult repaired = program({"-f", "vmdk", "--repair", "--yes", "image.vmdk"});
     EXPECT_EQ(repaired.exit_status, 0) << repaired.out << repaired.err;
     EXPECT_EQ(file_bytes(image()), healthy_);
