@@ -254,6 +254,7 @@ TEST_P(LostQemuHeaderTest, IsMadeAnewWhateverStandsInItsPlace) {
     EXPECT_EQ(checked.exit_status, 2) << checked.out << checked.err;
     EXPECT_TRUE(checked.out.contains("whose header is damaged")) << checked.out;
     EXPECT_TRUE(checked.out.contains("`grainmill check --repair -f vmdk image.vmdk`"));
+    EXPECT_TRUE(checked.out.contains(": grainmill check --repair -f vmdk image.vmdk\n"));
     const CommandResult saved = program({"--salvage", "saved.raw", "-f", "vmdk", "image.vmdk"});
     EXPECT_EQ(saved.exit_status, 0) << saved.out << saved.err;
     EXPECT_EQ(file_bytes(dir_ / "saved.raw"), file_bytes(dir_ / "disk.raw"));
