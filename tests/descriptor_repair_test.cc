@@ -255,6 +255,9 @@ TEST_P(LostQemuHeaderTest, IsMadeAnewWhateverStandsInItsPlace) {
     EXPECT_TRUE(checked.out.contains("whose header is damaged")) << checked.out;
     EXPECT_TRUE(checked.out.contains("`grainmill check --repair -f vmdk image.vmdk`"));
     EXPECT_TRUE(checked.out.contains(": grainmill check --repair -f vmdk image.vmdk\n"));
+    const CommandResult converted = run_program(dir_.path(), {"convert", "image.vmdk", "out.raw"});
+    EXPECT_EQ(converted.exit_status, 1);
+    EXPECT_TRUE(converted.err.contains(": grainmill check -f vmdk image.vmdk\n"));
     const CommandResult saved = program({"--salvage", "saved.raw", "-f", "vmdk", "image.vmdk"});
     EXPECT_EQ(saved.exit_status, 0) << saved.out << saved.err;
     EXPECT_EQ(file_bytes(dir_ / "saved.raw"), file_bytes(dir_ / "disk.raw"));

@@ -320,6 +320,17 @@ TEST(BatchReports, ThePlanIsOneWordOfTheCommandThatBeginsItAgain) {
             std::string::npos);
 }
 
+TEST(BatchReports, OfAnOutputThatIsAnotherTheMessageSaysTheStep) {
+  const BatchReport report = report_of(1);
+  JobRecord job = job_of(1, JobState::failed);
+  job.verdict.error_kind = "mismatch";
+  EXPECT_TRUE(next_step(report, job).contains("ignore_cid"));  // of a source
+  job.verdict.was_done = true;
+  EXPECT_TRUE(next_step(report, job).starts_with("Then begin it again"));
+  job.verdict.error_kind = "not_found";  // its manifest
+  EXPECT_TRUE(next_step(report, job).starts_with("Bring the file back"));
+}
+
 TEST(BatchReports, ExitStatusAndWordsAgree) {
   BatchReport report = report_of(5);
   EXPECT_EQ(batch_exit_status(report), kExitDone);

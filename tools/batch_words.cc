@@ -69,8 +69,9 @@ std::string next_step(const BatchReport& report, const JobRecord& job) {
   const std::string_view kind = job.verdict.error_kind;
   const auto* const step =
       std::ranges::find(kSteps, kind, [](const auto& pair) { return pair.first; });
-  // Of an output that is not what it was, too, the message says it.
-  if (step == kSteps.end() || job.verdict.was_done) return "Then " + again;
+  // Of an output that is no longer what was written, the message says it, too.
+  const bool is_of_output = job.verdict.was_done && kind == "mismatch";
+  if (step == kSteps.end() || is_of_output) return "Then " + again;
   return fmt::format("{}; then {}", step->second, again);
 }
 

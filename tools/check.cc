@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/check.h"
 
-#include "engine/base/text.h"
-#include "engine/format/format.h"
 #include "tools/command_line.h"
 #include "tools/findings.h"
 #include "tools/report.h"
@@ -12,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <memory>
 #include <optional>
 #include <ostream>
 #include <set>
@@ -121,7 +118,7 @@ class Checker {
     }
     note(check_status(*report));
     if (report->damage != 0 && ++damaged_ == 1) {
-      damaged_image_ = format_flag(image) + shell_word(image);
+      damaged_image_ = image_words(host_.files, image, args_.image.disk.format);
       damaged_format_ = report->format;
     }
     const std::uint64_t omitted = found - std::min(found, kMostListed);
@@ -152,16 +149,6 @@ class Checker {
     static constexpr std::array kByWeight = {kExitDone, kExitLeaks, kExitNotChecked, kExitDamaged};
     const auto weight = [](int each) { return std::ranges::find(kByWeight, each); };
     if (weight(status) > weight(worst_)) worst_ = status;
-  }
-
-  // What a command needs to take it for an image.
-  [[nodiscard]] std::string format_flag(const std::string& image) const {
-    if (!args_.image.disk.format.empty()) return "-f " + args_.image.disk.format + " ";
-    const Result<std::unique_ptr<File>> file = host_.files.open_read(image);
-    if (!file) return "";
-    const Result<const Format*> format = detect_format(**file, host_.files);
-    const bool has_lost_header = !format && format.error().kind == ErrorKind::corrupt;
-    return has_lost_header ? "-f vmdk " : "";
   }
 
   [[nodiscard]] std::string next_steps() const {
@@ -197,7 +184,7 @@ class Checker {
   nlohmann::json objects_ = nlohmann::json::array();
   int worst_ = kExitDone;
   std::uint64_t damaged_ = 0;  // images
-  std::string damaged_image_;  // the first of them, as an argument
+  std::string damaged_image_;  // the first of them, in words of a command
   std::string damaged_format_;
 };
 

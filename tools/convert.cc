@@ -83,7 +83,7 @@ int report_failed_conversion(const Error& error, const ConvertArgs& args, Host& 
     host.err << fmt::format(
         "To see all that is wrong: grainmill check {0}\n"
         "To save what can be read: grainmill check --salvage RAW {0}\n",
-        shell_word(args.source.path));
+        image_words(host.files, args.source.path, args.source.disk.format));
   return kExitFailed;
 }
 

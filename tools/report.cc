@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/report.h"
 
+#include "engine/base/text.h"
+#include "engine/format/format.h"
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <memory>
 #include <ostream>
 #include <span>
 #include <string_view>
@@ -43,6 +47,17 @@ int report_failure(const Error& error, ProgressForm progress, Host& host) {
   }
   host.err << "grainmill: " << error.to_string() << '\n';
   return kExitFailed;
+}
+
+std::string image_words(FileSystem& files, const std::string& image, const std::string& format) {
+  const std::string word = shell_word(image);
+  if (!format.empty()) return fmt::format("-f {} {}", format, word);
+  const Result<std::unique_ptr<File>> file = files.open_read(image);
+  if (!file) return word;
+  // Only a VMDK is known by more than its header.
+  const Result<const Format*> found = detect_format(**file, files);
+  const bool has_lost_header = !found && found.error().kind == ErrorKind::corrupt;
+  return has_lost_header ? "-f vmdk " + word : word;
 }
 
 ProgressReporter::ProgressReporter(ProgressForm form, bool quiet, Host& host)

@@ -16,6 +16,11 @@ namespace grainmill {
 // kExitFailed.
 int report_failure(const Error& error, ProgressForm progress, Host& host);
 
+// What a command must be given for this image, as the user would type it: with its format, where
+// that was said (`format`), or is not to be told by content any more.
+[[nodiscard]] std::string image_words(FileSystem& files, const std::string& image,
+                                      const std::string& format);
+
 // Shows how far a run is: one line that overwrites itself, or one JSON object a line, a few times a
 // second.
 class ProgressReporter {
