@@ -14,9 +14,9 @@ namespace grainmill {
 // How much was done by when: a point of the plot of throughput.
 struct BatchSample {
   std::int64_t time_ms = 0;  // since the epoch
-  std::uint64_t guest_bytes =
-      0;  // of all disks, done since the run began; half of it in each of two passes
-  std::uint64_t data_bytes = 0;  // of those, read
+  // Of all disks, done since the run began. With --verify, half of it is done by writing them.
+  std::uint64_t guest_bytes = 0;
+  std::uint64_t data_bytes = 0;  // gone through since then, in either pass
   std::uint32_t running = 0;     // jobs
 };
 
