@@ -50,7 +50,7 @@ int report_failure(const Error& error, ProgressForm progress, Host& host) {
 }
 
 std::string image_words(FileSystem& files, const std::string& image, const std::string& format) {
-  const std::string word = shell_word(image);
+  std::string word = shell_word(image);
   if (!format.empty()) return fmt::format("-f {} {}", format, word);
   const Result<std::unique_ptr<File>> file = files.open_read(image);
   if (!file) return word;
