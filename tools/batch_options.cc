@@ -3,8 +3,6 @@
 
 #include "tools/common_options.h"
 
-#include <memory>
-
 namespace grainmill {
 namespace {
 
@@ -52,16 +50,6 @@ Exit status: 0 all done; 1 failed; 2 some jobs failed; 3 still running, or stopp
 Examples:
   grainmill batch report /kvm/images/batch.plan
   grainmill batch report batch.plan --html report.html --json > report.json)";
-
-// Calls `add` with an object that becomes the command when this verb is parsed.
-template <typename Args, typename Add>
-void add_verb(CLI::App& batch, const std::string& name, const std::string& help,
-              std::optional<BatchCommand>& command, const Add& add) {
-  CLI::App& app = *batch.add_subcommand(name, help);
-  const auto args = std::make_shared<Args>();
-  add(app, *args);
-  app.callback([args, &command] { command = *args; });
-}
 
 void add_plan_argument(CLI::App& app, std::string& plan) {
   app.add_option("plan", plan, "The plan, as `batch plan` wrote it, or the folder that it is in")

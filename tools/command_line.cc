@@ -67,10 +67,7 @@ void add_run(CLI::App& app, RunArgs& args) {
   add_size(app, "--memory", args.memory_bytes, "Memory for payload, at most (default: 64M)");
 }
 
-void add_convert(CLI::App& root, ConvertArgs& args) {
-  CLI::App& app = *root.add_subcommand(
-      "convert",
-      "Make a disk of another kind of an image and its snapshots, with a manifest as proof");
+void add_convert(CLI::App& app, ConvertArgs& args) {
   app.footer(kConvertFooter);
   // Both are required, but not for -o help.
   add_image(app, args.source, "source", false);
@@ -104,9 +101,7 @@ void add_convert(CLI::App& root, ConvertArgs& args) {
   add_run(app, args.run);
 }
 
-void add_verify(CLI::App& root, VerifyArgs& args) {
-  CLI::App& app = *root.add_subcommand(
-      "verify", "Hold every 64 KiB of an image, of any format, against a manifest");
+void add_verify(CLI::App& app, VerifyArgs& args) {
   add_image(app, args.image, "image");
   app.footer(kVerifyFooter);
   app.add_option("--manifest", args.manifest, "The manifest (default: IMAGE.manifest)")
@@ -124,9 +119,7 @@ void add_verify(CLI::App& root, VerifyArgs& args) {
   add_run(app, args.run);
 }
 
-void add_check(CLI::App& root, CheckArgs& args) {
-  CLI::App& app =
-      *root.add_subcommand("check", "Look for all that is wrong with images and their ancestors");
+void add_check(CLI::App& app, CheckArgs& args) {
   app.footer(kCheckFooter);
   app.add_option("images", args.images, kImageHelp)->required()->type_name("FILE");
   add_image_flags(app, args.image);
@@ -154,9 +147,7 @@ void add_check(CLI::App& root, CheckArgs& args) {
   add_run(app, args.run);
 }
 
-void add_scrub(CLI::App& root, ScrubArgs& args) {
-  CLI::App& app = *root.add_subcommand(
-      "scrub", "Read all images below folders, and say which are no longer what they were");
+void add_scrub(CLI::App& app, ScrubArgs& args) {
   app.footer(kScrubFooter);
   app.add_option("folders", args.folders, "Folders with images, in them or anywhere below")
       ->required()
@@ -194,9 +185,7 @@ void add_scrub(CLI::App& root, ScrubArgs& args) {
   add_run(app, args.run);
 }
 
-void add_measure(CLI::App& root, MeasureArgs& args) {
-  CLI::App& app = *root.add_subcommand(
-      "measure", "Say how large an output of convert would be, before making it");
+void add_measure(CLI::App& app, MeasureArgs& args) {
   app.footer(kMeasureFooter);
   add_image(app, args.image, "image", false);
   add_size(app, "--size", args.size_bytes, "Instead of an image: the size of a new, empty disk");
@@ -211,8 +200,7 @@ void add_measure(CLI::App& root, MeasureArgs& args) {
   add_run(app, args.run);
 }
 
-void add_compare(CLI::App& root, CompareArgs& args) {
-  CLI::App& app = *root.add_subcommand("compare", "Hold two disks against each other");
+void add_compare(CLI::App& app, CompareArgs& args) {
   app.footer(kCompareFooter);
   add_image(app, args.one, "image");
   app.add_option("other", args.other, "The image to hold against it")
@@ -227,8 +215,7 @@ void add_compare(CLI::App& root, CompareArgs& args) {
   add_run(app, args.run);
 }
 
-void add_create(CLI::App& root, CreateArgs& args) {
-  CLI::App& app = *root.add_subcommand("create", "Make a new, empty VMDK disk, or a snapshot");
+void add_create(CLI::App& app, CreateArgs& args) {
   app.footer(kCreateFooter);
   app.add_option("file", args.path, "The disk to make")->type_name("FILE");
   add_size(app, "size", args.size_bytes,
@@ -252,15 +239,13 @@ void add_create(CLI::App& root, CreateArgs& args) {
   add_policy(app, args.parent_disk.open.policy);
 }
 
-void add_commit(CLI::App& root, CommitArgs& args) {
-  CLI::App& app = *root.add_subcommand("commit", "Merge a snapshot into its parent");
+void add_commit(CLI::App& app, CommitArgs& args) {
   app.footer(kCommitFooter);
   add_image(app, args.snapshot, "snapshot");
   add_progress(app, args.progress, args.quiet);
 }
 
-void add_rebase(CLI::App& root, RebaseArgs& args) {
-  CLI::App& app = *root.add_subcommand("rebase", "Make a snapshot build on another parent");
+void add_rebase(CLI::App& app, RebaseArgs& args) {
   app.footer(kRebaseFooter);
   add_image(app, args.image, "image");
   app.add_option("-b", args.parent,
@@ -274,6 +259,46 @@ void add_rebase(CLI::App& root, RebaseArgs& args) {
   add_progress(app, args.progress, args.quiet);
 }
 
+void add_info(CLI::App& app, InfoArgs& args) {
+  app.footer(kInfoFooter);
+  add_image(app, args.image, "image");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the description");
+  app.add_flag("--backing-chain", args.backing_chain, "Describe its ancestors too");
+}
+
+void add_map(CLI::App& app, MapArgs& args) {
+  app.footer(kMapFooter);
+  add_image(app, args.image, "image");
+  add_choice(app, "--output", args.form, kOutputForms, "Form of the map");
+}
+
+// In the order of the help.
+void add_verbs(CLI::App& root, std::optional<Command>& command) {
+  add_verb<ConvertArgs>(
+      root, "convert",
+      "Make a disk of another kind of an image and its snapshots, with a manifest as proof",
+      command, add_convert);
+  add_verb<VerifyArgs>(root, "verify",
+                       "Hold every 64 KiB of an image, of any format, against a manifest", command,
+                       add_verify);
+  add_verb<CompareArgs>(root, "compare", "Hold two disks against each other", command, add_compare);
+  add_verb<InfoArgs>(root, "info", "Describe an image", command, add_info);
+  add_verb<MapArgs>(root, "map", "Show where the data of a disk lies", command, add_map);
+  add_verb<CreateArgs>(root, "create", "Make a new, empty VMDK disk, or a snapshot", command,
+                       add_create);
+  add_verb<CommitArgs>(root, "commit", "Merge a snapshot into its parent", command, add_commit);
+  add_verb<RebaseArgs>(root, "rebase", "Make a snapshot build on another parent", command,
+                       add_rebase);
+  add_verb<MeasureArgs>(root, "measure",
+                        "Say how large an output of convert would be, before making it", command,
+                        add_measure);
+  add_verb<CheckArgs>(root, "check", "Look for all that is wrong with images and their ancestors",
+                      command, add_check);
+  add_verb<ScrubArgs>(root, "scrub",
+                      "Read all images below folders, and say which are no longer what they were",
+                      command, add_scrub);
+}
+
 }  // namespace
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& host) {
@@ -285,35 +310,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
   app.require_subcommand(1);
   app.set_version_flag("--version", "grainmill 0.1");
 
-  ConvertArgs convert;
-  VerifyArgs verify;
-  InfoArgs info;
-  MapArgs map;
-  add_convert(app, convert);
-  add_verify(app, verify);
-  CompareArgs compare;
-  add_compare(app, compare);
-  CLI::App& info_app = *app.add_subcommand("info", "Describe an image");
-  info_app.footer(kInfoFooter);
-  add_image(info_app, info.image, "image");
-  add_choice(info_app, "--output", info.form, kOutputForms, "Form of the description");
-  info_app.add_flag("--backing-chain", info.backing_chain, "Describe its ancestors too");
-  CLI::App& map_app = *app.add_subcommand("map", "Show where the data of a disk lies");
-  map_app.footer(kMapFooter);
-  add_image(map_app, map.image, "image");
-  add_choice(map_app, "--output", map.form, kOutputForms, "Form of the map");
-  CreateArgs create;
-  add_create(app, create);
-  CommitArgs commit;
-  add_commit(app, commit);
-  RebaseArgs rebase;
-  add_rebase(app, rebase);
-  MeasureArgs measure;
-  add_measure(app, measure);
-  CheckArgs check;
-  add_check(app, check);
-  ScrubArgs scrub;
-  add_scrub(app, scrub);
+  std::optional<Command> command;
+  add_verbs(app, command);
   std::optional<BatchCommand> batch;
   add_batch(app, batch);
 
@@ -330,18 +328,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv, Host& ho
     const int failed = app.got_subcommand("compare") ? kExitNotCompared : kExitFailed;
     return {std::nullopt, status == 0 ? kExitDone : failed};
   }
-  if (app.got_subcommand("convert")) return {Command(std::move(convert)), kExitDone};
-  if (app.got_subcommand("verify")) return {Command(std::move(verify)), kExitDone};
-  if (app.got_subcommand("compare")) return {Command(std::move(compare)), kExitDone};
-  if (app.got_subcommand("info")) return {Command(std::move(info)), kExitDone};
-  if (app.got_subcommand("create")) return {Command(std::move(create)), kExitDone};
-  if (app.got_subcommand("commit")) return {Command(std::move(commit)), kExitDone};
-  if (app.got_subcommand("rebase")) return {Command(std::move(rebase)), kExitDone};
-  if (app.got_subcommand("check")) return {Command(std::move(check)), kExitDone};
-  if (app.got_subcommand("scrub")) return {Command(std::move(scrub)), kExitDone};
-  if (batch) return {Command(*std::move(batch)), kExitDone};
-  if (app.got_subcommand("measure")) return {Command(std::move(measure)), kExitDone};
-  return {Command(std::move(map)), kExitDone};
+  if (batch) command = *std::move(batch);
+  return {std::move(command), kExitDone};
 }
 
 }  // namespace grainmill

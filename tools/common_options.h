@@ -7,12 +7,24 @@
 #include <CLI/CLI.hpp>
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 // Options that several verbs have. Slow to compile: for the files that read the command line.
 namespace grainmill {
+
+// Adds a verb below `parent`. `add` is called with it and an object for its options, which becomes
+// the command when the verb was on the command line.
+template <typename Args, typename Command, typename Add>
+void add_verb(CLI::App& parent, const std::string& name, const std::string& help,
+              std::optional<Command>& command, const Add& add) {
+  CLI::App& app = *parent.add_subcommand(name, help);
+  const auto args = std::make_shared<Args>();
+  add(app, *args);
+  app.callback([args, &command] { command = *args; });
+}
 
 // An option that takes one of the words of a table.
 template <typename T>
