@@ -249,6 +249,19 @@ Status check_overhead(const File& file, const HostedHeader& header) {
                           header.overhead_sectors, info.size_bytes));
 }
 
+// The header that counts: of a stream it is the footer.
+Result<HostedHeader> read_header(const File& file, const ExtentClaim& claim) {
+  std::array<std::byte, kSectorBytes> sector{};
+  GM_CHECK(file.read_exact_at(0, sector));
+  GM_TRY(HostedHeader header, parse_hosted_header(sector, file.path(), 0));
+  GM_CHECK(check_overhead(file, header));
+  if (header.directory_sector == kDirectoryAtEnd) {
+    GM_TRY(header, read_footer(file, header));
+  }
+  GM_CHECK(check_claim(file, header, claim));
+  return header;
+}
+
 Result<GrainTables> open_tables(const File& file, const HostedHeader& header,
                                 std::uint64_t directory_sector, std::uint64_t field) {
   const std::optional<std::uint64_t> offset = checked_mul(directory_sector, kSectorBytes);
@@ -268,15 +281,7 @@ Result<std::unique_ptr<ExtentMap>> open_hosted_map(std::unique_ptr<File> file,
                                                    const OpenOptions& options) {
   constexpr std::uint64_t kPrimaryField = 56;
   constexpr std::uint64_t kRedundantField = 48;
-  std::array<std::byte, kSectorBytes> sector{};
-  GM_CHECK(file->read_exact_at(0, sector));
-  GM_TRY(HostedHeader header, parse_hosted_header(sector, file->path(), 0));
-  GM_CHECK(check_overhead(*file, header));
-  if (header.directory_sector == kDirectoryAtEnd) {
-    GM_TRY(header, read_footer(*file, header));
-  }
-  GM_CHECK(check_claim(*file, header, claim));
-
+  GM_TRY(const HostedHeader header, read_header(*file, claim));
   if (options.tables == TableChoice::redundant && !header.has_redundant_tables())
     return fail(ErrorKind::invalid_argument, file->path(),
                 "has no redundant tables: --tables redundant cannot be used");
