@@ -2,6 +2,7 @@
 //
 // Disks beyond 2 and 4 GiB and 2 TiB, which are nearly all hole: offsets must not be cut short, and
 // neither time nor memory may grow with the size.
+#include "engine/base/sanitizers.h"
 #include "tests/conversion.h"
 #include "tests/program.h"
 #include "tests/support/file_bytes.h"
@@ -22,11 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMostRss = 150 * kMiB;
 // Sanitizers keep shadows and quarantines: only what a user runs is measured.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kMeasuresMemory = false;
-#else
-constexpr bool kMeasuresMemory = true;
-#endif
+constexpr bool kMeasuresMemory = !kHasShadowMemory;
 
 class Large : public ::testing::Test {
  protected:

@@ -2,6 +2,7 @@
 //
 // Outputs beyond 2 and 4 GiB and 2 TiB, which are nearly all hole, and outputs with many tables:
 // numbers must not be cut short, and memory may not grow with the size.
+#include "engine/base/sanitizers.h"
 #include "tests/outputs.h"
 #include "tests/program.h"
 #include "tests/support/file_bytes.h"
@@ -24,11 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMostRss = 150 * kMiB;
 // Sanitizers keep shadows and quarantines: only what a user runs is measured.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kMeasuresMemory = false;
-#else
-constexpr bool kMeasuresMemory = true;
-#endif
+constexpr bool kMeasuresMemory = !kHasShadowMemory;
 
 // Data at both ends of more than 2 TiB, and across 2 GiB and 4 GiB.
 const std::string kAcross2TiB =

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pipeline/batch/worker.h"
 
+#include "engine/base/sanitizers.h"
 #include "engine/base/text.h"
 #include "engine/base/units.h"
 #include "pipeline/batch/job_json.h"
@@ -25,13 +26,8 @@ constexpr std::uint64_t kMostBesidePayload = 512 * kMiB;
 constexpr std::uint64_t kStackBytes = 8 * kMiB;
 
 std::uint64_t data_limit(const ConvertJob& job) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  // A sanitizer has terabytes of address space for itself.
-  constexpr bool kIsLimited = false;
-#else
-  constexpr bool kIsLimited = true;
-#endif
-  return kIsLimited ? job.memory_bytes + kMostBesidePayload + job.threads * kStackBytes : 0;
+  if (kHasShadowMemory) return 0;
+  return job.memory_bytes + kMostBesidePayload + job.threads * kStackBytes;
 }
 
 // Rather one worker than the machine's other programs, or the one that starts workers anew.

@@ -3,6 +3,7 @@
 // Does every kind of damage to every form of image and lets repair() undo it. What it says is sound
 // afterwards has exactly the bytes of the healthy disk; where a copy of what is damaged survives,
 // it is repaired. Prints how often each kind was.
+#include "engine/base/sanitizers.h"
 #include "tests/damage/damage.h"
 #include "tests/damage/image_forms.h"
 #include "tests/damage/victim.h"
@@ -119,11 +120,7 @@ bool must_be_repaired(const DamageKind& kind) {
 }
 
 // Under a sanitizer all kinds still are, but not at all places: it takes four times as long.
-#ifdef __SANITIZE_ADDRESS__
-constexpr std::size_t kStep = 4;
-#else
-constexpr std::size_t kStep = 1;
-#endif
+constexpr std::size_t kStep = kHasAddressSanitizer ? 4 : 1;
 
 class RepairTest : public ::testing::TestWithParam<ImageForm> {
  protected:

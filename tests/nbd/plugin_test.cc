@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The plugin as nbdkit sees it: parameters, what it refuses and why, opening and closing.
+#include "engine/base/sanitizers.h"
 #include "tests/conversion.h"
 #include "tests/nbd/nbd_server.h"
 #include "tests/nbd/served_disk.h"
@@ -31,11 +32,7 @@ constexpr std::uint64_t kSize = 1 << 20;
 
 // Under a sanitizer nbdkit (with any plugin) hangs in exit(), in a library of its own, once a call
 // has failed and its errno was put into words.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kHangsAfterFailedCalls = true;
-#else
-constexpr bool kHangsAfterFailedCalls = false;
-#endif
+constexpr bool kHangsAfterFailedCalls = kHasShadowMemory;
 
 class Plugin : public ::testing::Test {
  protected:
