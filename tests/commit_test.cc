@@ -169,12 +169,12 @@ TEST_F(CommitPowerCutTest, NeverChangesWhatTheSnapshotReads) {
   const auto visit = [&](PowerCut& cut) {
     DiskOptions ignoring;
     ignoring.ignore_content_ids = true;
-    EXPECT_TRUE(read_all(cut.files(), snapshot_, ignoring) == contents_) << cut.story();
+    EXPECT_TRUE(same_bytes(read_all(cut.files(), snapshot_, ignoring), contents_)) << cut.story();
     const Result<CommitReport> report = commit(cut.files(), options);
     EXPECT_TRUE(IsOk(report)) << cut.story();
     if (report && report->resumed) ++resumed;
-    EXPECT_TRUE(read_all(cut.files(), "/vm/disk.vmdk") == contents_) << cut.story();
-    EXPECT_TRUE(read_all(cut.files(), snapshot_) == contents_) << cut.story();
+    EXPECT_TRUE(same_bytes(read_all(cut.files(), "/vm/disk.vmdk"), contents_)) << cut.story();
+    EXPECT_TRUE(same_bytes(read_all(cut.files(), snapshot_), contents_)) << cut.story();
     return !HasFailure();
   };
   EXPECT_GT(files_.for_each_state(visit, {.random_states = 1000}), 500U);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/conversion.h"
 
+#include "tests/support/file_bytes.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <fstream>
 #include <memory>
 
@@ -83,11 +84,6 @@ std::vector<std::byte> bytes_at(const File& file, std::uint64_t offset, std::siz
   return bytes;
 }
 
-// What the library does byte by byte, for they are enumerators, is slow in sanitized tests.
-bool are_equal(const std::vector<std::byte>& one, const std::vector<std::byte>& other) {
-  return one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size()) == 0;
-}
-
 }  // namespace
 
 void expect_same_disks(const std::filesystem::path& got, const std::filesystem::path& want) {
@@ -104,14 +100,14 @@ void expect_same_disks(const std::filesystem::path& got, const std::filesystem::
     }
     if (next == size) return;
     at = std::max(at, next / kPiece * kPiece);
-    ASSERT_TRUE(are_equal(bytes_at(*one, at, kPiece), bytes_at(*other, at, kPiece)))
+    ASSERT_TRUE(same_bytes(bytes_at(*one, at, kPiece), bytes_at(*other, at, kPiece)))
         << "they differ in the MiB at " << at;
   }
 }
 
 void expect_same_bytes(const std::vector<std::byte>& got, const std::vector<std::byte>& want) {
   ASSERT_EQ(got.size(), want.size());
-  if (are_equal(got, want)) return;
+  if (same_bytes(got, want)) return;
   const auto difference = std::ranges::mismatch(got, want).in1;
   EXPECT_EQ(difference - got.begin(), std::ssize(got)) << "they differ at this offset";
 }

@@ -30,7 +30,7 @@ std::string text_of(const fs::path& path) {
 }
 
 void restore(const fs::path& path, const std::vector<std::byte>& bytes) {
-  if (file_bytes(path) == bytes) return;
+  if (same_bytes(file_bytes(path), bytes)) return;
   fs::resize_file(path, 0);
   patch_file(path, 0, bytes);
 }

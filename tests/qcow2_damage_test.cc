@@ -6,6 +6,7 @@
 #include "engine/disk/disk.h"
 #include "tests/fakes/memory_file_system.h"
 #include "tests/fakes/outcome.h"
+#include "tests/support/file_bytes.h"
 #include "tests/support/layout.h"
 #include "tests/support/qcow2_builder.h"
 
@@ -57,7 +58,7 @@ class Qcow2Damage : public ::testing::TestWithParam<Form> {
   Outcome outcome_of(const Bytes& damaged) {
     const std::optional<Bytes> got = read(base_, damaged);
     if (!got) return Outcome::refused;
-    return *got == want_ ? Outcome::harmless : Outcome::wrong;
+    return same_bytes(*got, want_) ? Outcome::harmless : Outcome::wrong;
   }
   void flip_all(std::uint64_t begin, std::uint64_t end) {
     Bytes damaged = whole_;
@@ -66,7 +67,7 @@ class Qcow2Damage : public ::testing::TestWithParam<Form> {
         damaged[at] ^= static_cast<std::byte>(1U << bit);
         const Outcome outcome = outcome_of(damaged);
         if (outcome == Outcome::wrong) wrong_.emplace(at, bit);
-        ++tally_[static_cast<int>(outcome)];
+        ++tally_[static_cast<std::size_t>(outcome)];
         damaged[at] = whole_[at];
       }
     }

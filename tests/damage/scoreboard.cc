@@ -131,7 +131,7 @@ class Judge {
 
   [[nodiscard]] bool is_right(const fs::path& output) const {
     return fs::file_size(output) == victim_.contents().size() &&
-           file_bytes(output) == victim_.contents();
+           same_bytes(file_bytes(output), victim_.contents());
   }
 
   const Victim& victim_;

@@ -21,6 +21,7 @@
 #include <map>
 #include <ostream>
 #include <random>
+#include <span>
 
 namespace grainmill::testing {
 namespace {
@@ -129,7 +130,7 @@ class DiskPowerCutTest : public ::testing::TestWithParam<Shape> {
     ASSERT_FALSE(again->link(0).description().unclean_shutdown);
     std::vector<std::byte> now(kDiskBytes);
     ASSERT_TRUE(IsOk(again->read_at(0, now)));
-    ASSERT_TRUE(now == got) << cut.story();
+    ASSERT_TRUE(same_bytes(now, got)) << cut.story();
   }
 
   void expect_allowed(PowerCut& cut, const std::vector<std::byte>& got) {
@@ -139,9 +140,8 @@ class DiskPowerCutTest : public ::testing::TestWithParam<Shape> {
     const std::vector<std::byte>& sure = at_flush_.at(last_flush);
     for (std::uint64_t at = 0; at < kDiskBytes; at += kSectorBytes) {
       const auto holds = [&](const std::vector<std::byte>& bytes, std::uint64_t from) {
-        return std::equal(got.begin() + static_cast<std::ptrdiff_t>(at),
-                          got.begin() + static_cast<std::ptrdiff_t>(at + kSectorBytes),
-                          bytes.begin() + static_cast<std::ptrdiff_t>(from));
+        return same_bytes(std::span(got).subspan(at, kSectorBytes),
+                          std::span(bytes).subspan(from, kSectorBytes));
       };
       if (holds(sure, at)) continue;
       const bool written = std::ranges::any_of(changes_, [&](const Change& change) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/descriptor_text.h"
 
+#include "tests/support/file_bytes.h"
 #include "tests/support/layout.h"
 #include "tests/support/qemu_img.h"
 #include "tests/support/reference_reader.h"
@@ -95,7 +96,8 @@ TEST_P(EveryText, IsWhatQemuReads) {
   if (!has_qemu_img()) GTEST_SKIP() << "no qemu-img";
   const CommandResult convert = qemu_convert_to_raw(build().path(), dir_ / "qemu.raw");
   const bool agrees =
-      convert.ok() && ReferenceDisk::open_raw(dir_ / "qemu.raw").read(0, want_.size()) == want_;
+      convert.ok() &&
+      same_bytes(ReferenceDisk::open_raw(dir_ / "qemu.raw").read(0, want_.size()), want_);
   EXPECT_EQ(agrees, GetParam().qemu_agrees) << convert.err;
 }
 

@@ -4,6 +4,7 @@
 #include "tests/support/little_endian.h"
 
 #include <array>
+#include <cstring>
 #include <fstream>
 #include <stdexcept>
 
@@ -58,6 +59,11 @@ void patch_dword(const fs::path& path, std::uint64_t offset, std::uint64_t value
   std::array<std::byte, 8> bytes{};
   put_le64(bytes, 0, value);
   patch_file(path, offset, bytes);
+}
+
+bool same_bytes(std::span<const std::byte> one, std::span<const std::byte> other) {
+  return one.size() == other.size() &&
+         (one.empty() || std::memcmp(one.data(), other.data(), one.size()) == 0);
 }
 
 void flip_bits(const fs::path& path, std::uint64_t offset, unsigned mask) {

@@ -26,6 +26,9 @@ void patch_file(const std::filesystem::path& path, std::uint64_t offset, std::st
 void patch_word(const std::filesystem::path& path, std::uint64_t offset, std::uint32_t value);
 void patch_dword(const std::filesystem::path& path, std::uint64_t offset, std::uint64_t value);
 
+// The library's == compares bytes one by one, for they are enumerators: slow in sanitized tests.
+bool same_bytes(std::span<const std::byte> one, std::span<const std::byte> other);
+
 // Turns over the bits of `mask` in one byte.
 void flip_bits(const std::filesystem::path& path, std::uint64_t offset, unsigned mask = 1);
 
