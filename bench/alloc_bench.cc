@@ -398,7 +398,7 @@ void add_allocation() {
       add("alloc", {false, random, kDefaultGrainBytes, every, in_memory}, {kOurs, kClassic});
   for (const std::uint64_t grain_bytes : {4 * kKiB, 64 * kKiB})
     for (const bool random : {false, true})
-      for (const std::uint64_t every : {1, 64, 4096}) {
+      for (const std::uint64_t every : {1U, 64U, 4096U}) {
         if (every == 4096 && scale() != Scale::full) continue;
         add("alloc", device_job(random, grain_bytes, every), {kOurs, kClassic, kBare});
       }

@@ -10,7 +10,7 @@ namespace grainmill {
 
 RunEncoder::RunEncoder(std::size_t digest_bytes,
                        std::function<void(std::span<const std::byte>)> emit)
-    : digest_bytes_(digest_bytes), emit_(std::move(emit)), record_(kRecordHeaderBytes) {
+    : emit_(std::move(emit)), record_(kRecordHeaderBytes) {
   record_.reserve(kRecordHeaderBytes + digest_bytes * kMaxRecordGrains);
 }
 

@@ -32,7 +32,6 @@ class RunEncoder {
  private:
   void emit_record();
 
-  std::size_t digest_bytes_;
   std::function<void(std::span<const std::byte>)> emit_;
   std::uint64_t zeros_ = 0;
   std::uint32_t data_ = 0;

@@ -66,7 +66,7 @@ Layout deep_layout(std::size_t links) {
 }
 
 TEST_F(Chain, OfAnyDepthUpTo255Links) {
-  for (const std::size_t links : {1, 3, 10, 32, 255}) {
+  for (const std::size_t links : {1U, 3U, 10U, 32U, 255U}) {
     const Layout layout = deep_layout(links);
     const BuiltDisk disk = build_disk(dir_.path(), std::to_string(links), layout);
     SCOPED_TRACE(links);

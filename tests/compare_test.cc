@@ -101,7 +101,7 @@ class RandomPair {
  public:
   explicit RandomPair(std::uint64_t seed) : seed_(mix(seed)) {
     const std::uint64_t links = 1 + choose(3);
-    one = random_layout(choose(1000), (1 + choose(3000)) * 512, 4096 << choose(5), links);
+    one = random_layout(choose(1000), (1 + choose(3000)) * 512, 4096U << choose(5), links);
     other =
         choose(8) == 0 ? random_layout(choose(1000), (1 + choose(3000)) * 512, 8192, links) : one;
     for (std::uint64_t changes = choose(3); changes > 0; --changes) change();

@@ -248,7 +248,7 @@ TEST_F(ConvertProgram, ProgressGoesBesideADiskOnStandardOutput) {
 // --- Files that are there already ---
 
 TEST_F(ConvertProgram, WritesOverARawFileThatIsThere) {
-  for (const std::uint64_t more : {0, 512, 1'000'000}) {
+  for (const std::uint64_t more : {0U, 512U, 1'000'000U}) {
     SCOPED_TRACE(more);
     const std::uint64_t size = layout_.size_bytes();
     write_file(dir_ / "out.img", std::string(size + more, 'x'));

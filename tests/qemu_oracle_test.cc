@@ -51,7 +51,7 @@ struct RandomDisk {
   explicit RandomDisk(std::uint64_t seed) : seed_(mix(seed)) {
     const std::uint64_t links = 1 + choose(4);
     for (std::uint64_t i = 0; i < links; ++i) options.push_back(random_link());
-    layout = random_layout(seed_, (1 + choose(3000)) * 512, 4096 << choose(5), links);
+    layout = random_layout(seed_, (1 + choose(3000)) * 512, 4096U << choose(5), links);
   }
 
   std::vector<LinkOptions> options;

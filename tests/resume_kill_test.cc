@@ -91,7 +91,8 @@ TEST_P(ResumeKill, GoesOnUntilItIsDone) {
     std::chrono::microseconds most{20000};
     int status = -1;
     for (; status != 0; ++kills) {
-      status = run_for(std::chrono::microseconds(mix(kills) % most.count()));
+      status =
+          run_for(std::chrono::microseconds(mix(kills) % static_cast<std::uint64_t>(most.count())));
       ASSERT_TRUE(status == 0 || status == 128 + SIGKILL) << status;
       // Reading back takes longer each time.
       most += std::chrono::microseconds(2000);

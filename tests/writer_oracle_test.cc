@@ -115,7 +115,7 @@ TEST_P(WriterOracle, QemuReadsRandomDisks) {
 // Sizes that no sector divides. VMDK and qemu count in sectors, and fill the last one with zeros.
 TEST_P(WriterOracle, QemuReadsSizesOfAnyNumberOfBytes) {
   if (!has_qemu_img()) GTEST_SKIP() << "no qemu-img";
-  for (const std::uint64_t size : {1, 511, 513, 65'537, 131'071, 1'000'003}) {
+  for (const std::uint64_t size : {1U, 511U, 513U, 65'537U, 131'071U, 1'000'003U}) {
     SCOPED_TRACE(size);
     for (const std::string& name : names_in(dir_.path())) fs::remove(dir_ / name);
     std::vector<std::byte> bytes(size);

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what Grainmill needs to build and to test on Debian 12; with --dev also what `./dev lint`,
-# `./dev tsan` and the profiler need. All of it is in Debian's own archive (main and security). Says nothing
+# Installs what Grainmill needs to build and to test on Debian 12; with --dev also what `./dev asan`, `lint`,
+# `tsan` and the profiler need. All of it is in Debian's own archive (main and security). Says nothing
 # when nothing is missing.
 set -euo pipefail
 
@@ -15,7 +15,7 @@ case "${1-}" in
   '') ;;
   --dev)
     packages+=(
-      clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev universal-ctags linux-perf
+      clang-format-19 clang-tidy-19 clang-19 libclang-rt-19-dev lld-19 universal-ctags linux-perf
       libclang-19-dev llvm-19-dev  # for the plugin that keeps clang-tidy to our own code
       cmake dpkg-dev  # oneTBB for ThreadSanitizer is built from its Debian source
     )

@@ -47,7 +47,7 @@ std::size_t crypto_digest_bytes(CryptoAlgorithm algorithm) {
 
 struct CryptoDigest::State {
   struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+    void operator()(EVP_MD_CTX* owned) const { EVP_MD_CTX_free(owned); }
   };
   CryptoAlgorithm algorithm;
   std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};

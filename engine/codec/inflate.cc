@@ -28,9 +28,7 @@ InflateResult result_of(libdeflate_result result, std::size_t produced, std::siz
 
 struct Inflater::State {
   struct Free {
-    void operator()(libdeflate_decompressor* decompressor) const {
-      libdeflate_free_decompressor(decompressor);
-    }
+    void operator()(libdeflate_decompressor* owned) const { libdeflate_free_decompressor(owned); }
   };
   std::unique_ptr<libdeflate_decompressor, Free> decompressor{libdeflate_alloc_decompressor()};
   std::optional<ZstdDecompressor> zstd;  // made when it is first needed: few images do

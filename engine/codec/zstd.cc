@@ -20,7 +20,7 @@ std::optional<int> zstd_level_by_name(std::string_view name) {
 
 struct ZstdCompressor::State {
   struct Free {
-    void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
+    void operator()(ZSTD_CCtx* owned) const { ZSTD_freeCCtx(owned); }
   };
   std::unique_ptr<ZSTD_CCtx, Free> context{ZSTD_createCCtx()};
   int level = kZstdDefaultLevel;
@@ -68,7 +68,7 @@ std::size_t ZstdCompressor::compress(std::span<const std::byte> in, std::span<st
 
 struct ZstdDecompressor::State {
   struct Free {
-    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+    void operator()(ZSTD_DCtx* owned) const { ZSTD_freeDCtx(owned); }
   };
   std::unique_ptr<ZSTD_DCtx, Free> context{ZSTD_createDCtx()};
 };

@@ -42,11 +42,11 @@ class Packer {
   // Whether some files take many sources each: their clusters have no phase in common.
   [[nodiscard]] bool scattered() const {
     std::size_t files = 0;
-    for (std::size_t i = 0; i < page_.sources.size(); ++i) {
+    for (auto source = page_.sources.begin(); source != page_.sources.end(); ++source) {
       const auto same_file = [&](const ClusterSource& other) {
-        return other.file == page_.sources[i].file && other.link == page_.sources[i].link;
+        return other.file == source->file && other.link == source->link;
       };
-      files += std::none_of(page_.sources.begin(), page_.sources.begin() + i, same_file) ? 1 : 0;
+      files += std::none_of(page_.sources.begin(), source, same_file) ? 1 : 0;
     }
     return page_.sources.size() > 2 * files + 2;
   }

@@ -85,7 +85,7 @@ TEST_F(GrainAllocatorTest, NeverTakesOneTwice) {
   threads.reserve(taken.size());
   for (auto& mine : taken)
     threads.emplace_back([&allocator, &mine] {
-      for (int i = 0; i < 1000; ++i) mine.push_back(allocator->take(1 + i % 2).value());
+      for (unsigned i = 0; i < 1000; ++i) mine.push_back(allocator->take(1 + i % 2).value());
     });
   for (std::thread& thread : threads) thread.join();
   std::vector<std::uint64_t> all;

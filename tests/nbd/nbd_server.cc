@@ -21,7 +21,7 @@ std::string sanitizer_runtimes() {
   for (std::string line; std::getline(maps, line);) {
     const std::size_t path = line.find('/');
     if (path == std::string::npos) continue;
-    for (const char* name : {"/libasan.so", "/libubsan.so", "/libtsan.so"})
+    for (const char* name : {"/libasan.so", "/libubsan.so", "/libtsan.so", "/libclang_rt."})
       if (line.find(name, path) != std::string::npos) found.insert(line.substr(path));
   }
   std::string list;

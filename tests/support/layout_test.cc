@@ -117,7 +117,7 @@ TEST(RandomLayout, DependsOnTheSeedAlone) {
 TEST(RandomLayout, IsAlwaysALayout) {
   for (std::uint64_t seed = 0; seed < 200; ++seed) {
     const std::uint64_t size = (1 + seed * 37 % 5000) * 512;
-    const Layout layout = random_layout(seed, size, 4096 << (seed % 5), 1 + seed % 4);
+    const Layout layout = random_layout(seed, size, 4096U << (seed % 5), 1 + seed % 4);
     ASSERT_EQ(layout.links.size(), 1 + seed % 4);
     for (const LinkLayout& link : layout.links) ASSERT_EQ(link.size_bytes(), size);
     ASSERT_EQ(parse_layout(to_string(layout)), layout);

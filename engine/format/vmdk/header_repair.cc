@@ -127,7 +127,7 @@ class HeaderRepair {
   // size of grain may be right: the usual one comes first.
   Status try_usual() {
     if (has_hosted_magic(bytes_) && parse_hosted_header(bytes_, file_.path(), 0)) return {};
-    for (const std::uint64_t grain : {128, 8, 16, 32, 64, 256, 512, 1024, 2048})
+    for (const std::uint64_t grain : {128U, 8U, 16U, 32U, 64U, 256U, 512U, 1024U, 2048U})
       for (const bool with_room : {true, false})
         if (with_room || witness_.descriptor_sector == 0) GM_CHECK(try_layout(grain, with_room));
     return {};

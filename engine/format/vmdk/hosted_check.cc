@@ -121,7 +121,7 @@ class TableCheck {
                                  table_bytes, nearest));
     // A table begins on a sector, however short it is.
     const std::uint64_t room = align_up(table_bytes, kSectorBytes);
-    for (const std::uint64_t factor : {2, 4, 8})
+    for (const std::uint64_t factor : {2U, 4U, 8U})
       if (!extent_.header.compressed() && nearest == factor * room && farthest == nearest &&
           last < ceil_div(tables.shape().tables(), factor))
         return damaged("table-size", 44,
