@@ -21,7 +21,7 @@ import tempfile
 import time
 
 from macro.contents import content_digest
-from macro.measure import warm_memory
+from macro.measure import held_memory
 from macro.workload import MIB, sorted_files
 
 DISK_BYTES = 1024 * MIB
@@ -78,16 +78,16 @@ def command(args, way, images, out):
 def run_once(args, way, images, digests, folder):
     out = folder / "out"
     out.mkdir()
-    warm_memory(args.images * args.mib * MIB)
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command(args, way, images, out), check=True, stdout=subprocess.DEVNULL)
-    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    with held_memory():
+        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        subprocess.run(command(args, way, images, out), check=True, stdout=subprocess.DEVNULL)
+        seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
     for name, digest in digests.items():
         if content_digest(out / f"{name}.raw") != digest:
             raise SystemExit(f"{way}: {name}.raw does not hold what it must")
     shutil.rmtree(out)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"  {way}: {seconds:.2f} s", file=sys.stderr, flush=True)
+    print(f"  {way}: {seconds:.2f} s, {cpu:.2f} s of CPU", file=sys.stderr, flush=True)
     return {"seconds": seconds, "cpu_seconds": cpu}
 
 

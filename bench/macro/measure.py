@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs one command and says what it cost."""
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +41,18 @@ def output_of(command: list[str]) -> str:
 def warm_memory(size_bytes: int) -> None:
     """Sees to it that so much of the free memory is there: see warm.py."""
     subprocess.run([sys.executable, "-I", "-S", WARMER, str(size_bytes)], check=True)
+
+
+@contextlib.contextmanager
+def held_memory() -> Iterator[None]:
+    """Sees to it that all memory that is free is there, and stays until it is used: see warm.py."""
+    warmer = subprocess.Popen([sys.executable, "-I", "-S", WARMER, "--hold"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
+    try:
+        warmer.stdout.readline()
+        yield
+    finally:
+        warmer.communicate()
 
 
 def measure(command: list[str], log: Path) -> Cost:
