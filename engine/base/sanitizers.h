@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What this code is compiled for: GCC and Clang each say it in their own way.
+// The sanitizers that this code is compiled for: GCC and Clang each name them in their own way.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)
-#define GM_HAS_ADDRESS_SANITIZER true
+#define GM_HAS_ADDRESS_SANITIZER
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer)
-#define GM_HAS_ADDRESS_SANITIZER true
+#define GM_HAS_ADDRESS_SANITIZER
 #endif
 #endif
 
 #if defined(__SANITIZE_THREAD__)
-#define GM_HAS_THREAD_SANITIZER true
+#define GM_HAS_THREAD_SANITIZER
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
-#define GM_HAS_THREAD_SANITIZER true
+#define GM_HAS_THREAD_SANITIZER
 #endif
 #endif
 
