@@ -4,10 +4,11 @@
 
     bench/batch.py [--program out/grainmill] [--folder /dev/shm] [--images 40] [--mib 200] [--rounds 3] [--json FILE]
 
-Makes the disks of files of this machine, each with so many MiB of data on 1 GiB. In each round every way to convert them
-runs once: grainmill (plan and run, without waiting for the disk, for the others do not either), a loop of qemu-img, and
-`xargs -P 2` of it. Every output is compared with what its disk must hold, outside of the timing. Prints the medians in
-seconds, and the medians of the ratios within a round. Needs about 2.5 times the data in the folder.
+Makes the disks of files of this machine, each with so many MiB of data on 1 GiB. In each round every way to convert
+them runs once: grainmill (plan and run, without waiting for the disk, for the others do not either), a loop of
+qemu-img, and `xargs -P 2` of it. Every output is compared with what its disk must hold, outside of the timing. While
+they run, all memory that is free is held for them, so that none waits for a host to give it back. Prints the medians
+in seconds, and the medians of the ratios within a round. Needs about 2.5 times the data in the folder.
 """
 import argparse
 import json
